@@ -1,0 +1,3 @@
+//! The program: parse, run, print the error, set the exit code.
+
+fn main() {}
