@@ -2,5 +2,6 @@
 
 pub mod error;
 pub mod os;
+pub mod pool;
 
 pub use error::{Error, Result};
