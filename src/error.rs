@@ -97,8 +97,12 @@ pub struct FileFault {
 pub enum Place {
     /// The first bytes: magic, version, counts.
     Header,
+    /// The metadata, between two keys.
+    Metadata,
     /// A metadata key.
     Key(String),
+    /// The tensor list, between two tensors.
+    TensorList,
     /// A tensor, by name.
     Tensor(String),
     /// One file of a split model.
@@ -155,6 +159,8 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Header => f.write_str("header"),
+            Self::Metadata => f.write_str("metadata"),
+            Self::TensorList => f.write_str("tensor list"),
             Self::Key(key) => write!(f, "key {key:?}"),
             Self::Tensor(name) => write!(f, "tensor {name:?}"),
             Self::Shard => f.write_str("split file"),

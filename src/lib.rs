@@ -1,6 +1,7 @@
 //! wattle runs DeepSeek-style language models from GGUF files on small machines.
 
 pub mod error;
+pub mod gguf;
 pub mod os;
 
 pub use error::{Error, Result};
