@@ -19,6 +19,7 @@
 //! | `value`, `metadata` | the 13 value types; keys with lenient getters |
 //! | `types`, `tensor` | ids and block sizes; shape and size of a tensor |
 //! | `head` | the layout of one file |
+//! | `writer` | the same layout, written |
 //! | `split` | names and keys of models in several files |
 
 #![cfg_attr(
@@ -39,6 +40,7 @@ mod split;
 mod tensor;
 mod types;
 mod value;
+mod writer;
 
 use core::fmt;
 use std::path::Path;
@@ -50,6 +52,7 @@ pub use metadata::Metadata;
 pub use tensor::{MAX_DIMS, TensorInfo};
 pub use types::GgmlType;
 pub use value::{Array, Elements, Strings, Value, ValueType};
+pub use writer::{Body, Scalar, Writer};
 
 use crate::error::{Error, Place, Result};
 use crate::os::Mapped;
