@@ -18,7 +18,8 @@
 //! | `data` | mapped file or bytes in memory |
 //! | `value`, `metadata` | the 13 value types; keys with lenient getters |
 //! | `types`, `tensor` | ids and block sizes; shape and size of a tensor |
-//! | `head` | the layout of one file |
+//! | `head`, `cut` | the layout of one file; where one ends too early |
+//! | `writer` | the same layout, written |
 //! | `split` | names and keys of models in several files |
 
 #![cfg_attr(
@@ -32,6 +33,7 @@
 )]
 
 mod cursor;
+mod cut;
 mod data;
 mod head;
 mod metadata;
@@ -39,17 +41,19 @@ mod split;
 mod tensor;
 mod types;
 mod value;
+mod writer;
 
 use core::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use cut::Cut;
 pub use data::TensorBytes;
-pub use head::Cut;
 pub use metadata::Metadata;
 pub use tensor::{MAX_DIMS, TensorInfo};
 pub use types::GgmlType;
 pub use value::{Array, Elements, Strings, Value, ValueType};
+pub use writer::{Body, Scalar, Writer};
 
 use crate::error::{Error, Place, Result};
 use crate::os::Mapped;

@@ -61,6 +61,10 @@ impl Size {
             bytes,
         })
     }
+
+    pub(super) fn bytes(self) -> u64 {
+        self.bytes
+    }
 }
 
 impl TensorInfo {
