@@ -522,23 +522,42 @@ mod tests {
     fn section_costs() {
         for threads in 1..=Topology::here().most_threads() {
             let pool = pool(threads);
-            let runs = 200_000;
-            for tiles in [1, threads, 64] {
-                let mut rounds: Vec<f64> = (0..9)
-                    .map(|_| {
-                        let started = Instant::now();
-                        for _ in 0..runs {
-                            pool.run(core::hint::black_box(tiles), |_, _| {});
-                        }
-                        started.elapsed().as_secs_f64() / f64::from(runs) * 1e9
-                    })
-                    .collect();
-                rounds.sort_by(f64::total_cmp);
+            let cost = |what: &str, runs: u32, section: &dyn Fn()| {
+                let mut rounds_ns = [0.0; 9];
+                for round_ns in &mut rounds_ns {
+                    let started = Instant::now();
+                    (0..runs).for_each(|_| section());
+                    *round_ns = started.elapsed().as_secs_f64() * 1e9 / f64::from(runs);
+                }
+                rounds_ns.sort_by(f64::total_cmp);
+                let [best, .., _] = rounds_ns;
                 println!(
-                    "{threads} threads, {tiles} tiles: {:.0} ns (best {:.0})",
-                    rounds[4], rounds[0]
+                    "{threads} threads, {what}: {:.0} ns (best {best:.0})",
+                    rounds_ns[4]
                 );
+            };
+            for tiles in [1, threads, 64] {
+                cost(&format!("{tiles} empty tiles"), 200_000, &|| {
+                    pool.run(core::hint::black_box(tiles), |_, _| {});
+                });
             }
+            // The whole way: out to every worker and back.
+            let meet = || {
+                let came = AtomicUsize::new(0);
+                pool.run(threads, |_, _| {
+                    came.fetch_add(1, Relaxed);
+                    while came.load(Relaxed) < threads {
+                        core::hint::spin_loop();
+                    }
+                });
+            };
+            cost("all meet", 200_000, &meet);
+            let pause = Duration::from_millis(1);
+            cost("1 ms of sleep", 200, &|| thread::sleep(pause));
+            cost("1 ms of sleep, then all meet", 200, &|| {
+                thread::sleep(pause);
+                meet();
+            });
         }
     }
 }
