@@ -48,6 +48,13 @@ pub enum Error {
         /// Tokens that fit.
         context: usize,
     },
+    /// A number of tokens that one pass cannot take.
+    Batch {
+        /// Tokens given.
+        tokens: usize,
+        /// Most tokens of a pass.
+        batch: usize,
+    },
     /// A token id outside the vocabulary.
     TokenId {
         /// The id.
@@ -203,6 +210,9 @@ impl fmt::Display for Error {
                 f,
                 "{tokens} tokens do not fit a context of {context}; shorten the text or raise -c"
             ),
+            Self::Batch { tokens, batch } => {
+                write!(f, "a pass takes 1 to {batch} tokens, not {tokens}")
+            }
             Self::TokenId { id, vocab } => write!(
                 f,
                 "token id {id} is outside the vocabulary of {vocab} tokens (0 to {})",

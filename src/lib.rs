@@ -1,7 +1,11 @@
-//! wattle runs DeepSeek-style language models from GGUF files on small machines.
+//! wattle runs DeepSeek-style language models (Multi-head Latent Attention, mixture of experts) from GGUF files on small
+//! machines: Raspberry Pi and other ARM boards, and low-end x86.
 
+pub mod arch;
 pub mod error;
 pub mod gguf;
+pub mod load;
+pub mod model;
 pub mod os;
 pub mod pool;
 

@@ -24,7 +24,7 @@ use std::thread::{self, JoinHandle};
 
 use wattle_boards::Topology;
 
-use crate::os::{self, Columns, Lend, Slots, Windows};
+use crate::os::{self, Columns, Lend, Pieces, Slots, Windows};
 use crate::{Error, Result};
 
 /// Some threads, the caller's among them, that run tiles of work together.
@@ -202,6 +202,28 @@ impl Pool {
         let width = items.len();
         self.columns(items, width, size, |chunk, _| {
             f(chunk.index(), chunk.into_row());
+        });
+    }
+
+    /// Cuts `items` at `cuts` and runs `f(i, items[cuts[i]..cuts[i + 1]], scratch)` for each piece, with an item of `scratch` for
+    /// each worker.
+    ///
+    /// # Panics
+    ///
+    /// When the cuts fall or end past `items`, and when `scratch` has fewer items than the pool has
+    /// [`threads`](Self::threads).
+    pub fn pieces_with<S: Send, T: Send>(
+        &self,
+        scratch: &mut [S],
+        items: &mut [T],
+        cuts: &[usize],
+        f: impl Fn(usize, &mut [T], &mut S) + Sync,
+    ) {
+        let pieces = Pieces::new(items, cuts);
+        self.share_with(scratch, pieces.count(), |own| {
+            while let Some((i, piece)) = pieces.next() {
+                f(i, piece, own);
+            }
         });
     }
 
