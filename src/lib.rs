@@ -3,5 +3,6 @@
 pub mod error;
 pub mod gguf;
 pub mod os;
+pub mod tokenizer;
 
 pub use error::{Error, Result};
