@@ -8,5 +8,6 @@ pub mod load;
 pub mod model;
 pub mod os;
 pub mod pool;
+pub mod tokenizer;
 
 pub use error::{Error, Result};
