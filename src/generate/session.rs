@@ -6,7 +6,7 @@ use super::{Forward, GenerateOptions, Generation, Pieces};
 use crate::error::Result;
 use crate::load::Model;
 use crate::model::{CacheType, Logits, State};
-use crate::sample::Sampler;
+use crate::sample::{Sampler, SamplerOptions};
 
 /// The size of a [`Session`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,9 +59,7 @@ impl<'m> Session<'m> {
             .transformer()
             .state(ctx, options.cache_type, options.batch)?;
         let ends = match model.tokenizer() {
-            Ok(known) => (0..known.len() as u32)
-                .filter(|&id| known.is_eog(id))
-                .collect(),
+            Ok(tokenizer) => tokenizer.eog().collect(),
             Err(_) => Vec::new(),
         };
         Ok(Self {
@@ -88,6 +86,20 @@ impl<'m> Session<'m> {
     #[must_use]
     pub fn ends(&self) -> &[u32] {
         &self.ends
+    }
+
+    /// A sampler over this model's vocabulary that never gives a token which the tokenizer knows to be of no use.
+    ///
+    /// # Errors
+    /// When an option is out of its range.
+    pub fn sampler(&self, options: &SamplerOptions) -> Result<Sampler> {
+        let n_vocab = self.n_vocab();
+        let mut sampler = Sampler::new(n_vocab, options)?;
+        if let Ok(tokenizer) = self.model.tokenizer() {
+            sampler.suppress((0..n_vocab as u32).filter(|&id| tokenizer.is_unused(id)));
+            sampler.suppress(tokenizer.suppressed().iter().copied());
+        }
+        Ok(sampler)
     }
 
     /// Forgets everything that is not a beginning of `text`, and returns what of `text` is still to be run: never nothing,

@@ -45,9 +45,11 @@ impl SamplerOptions {
         }
     }
 
+    /// Refuses values that a sampler would refuse.
+    ///
     /// # Errors
     /// [`Error::Argument`] with the flag's name when a value is out of its range or not a number.
-    pub(crate) fn check(&self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         let unit = "a number from 0 to 1";
         let checks = [
             (
