@@ -74,6 +74,11 @@ pub enum Error {
         /// What the template engine says, with the line.
         reason: String,
     },
+    /// The numbers of the model cannot be used: a logit that is not a number, a vocabulary with nothing left to choose.
+    Logits {
+        /// What was found.
+        what: String,
+    },
     /// The machine refused something that the run needs (threads, affinity, ...).
     Machine {
         /// What failed, and what to do.
@@ -225,6 +230,10 @@ impl fmt::Display for Error {
             Self::Template { reason } => write!(
                 f,
                 "the chat template of the model failed: {reason}; --no-cnv continues the text without it"
+            ),
+            Self::Logits { what } => write!(
+                f,
+                "{what}; the model file is damaged, or its architecture is not what it says"
             ),
             Self::Machine { what } => f.write_str(what),
         }

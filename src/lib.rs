@@ -3,11 +3,15 @@
 
 pub mod arch;
 pub mod error;
+pub mod generate;
 pub mod gguf;
 pub mod load;
+pub mod meter;
 pub mod model;
 pub mod os;
 pub mod pool;
+pub mod sample;
+pub mod score;
 pub mod tokenizer;
 
 pub use error::{Error, Result};
