@@ -223,10 +223,11 @@ def add(writer, key, x):
             raise TypeError(f"{key}: {type(x)}")
 
 
-def write(path, arch, name, keys, tensors, choose, extra=None):
+def write(path, arch, name, keys, tensors, choose, extra=None, shard_tensors=0):
     """Writes the file. `choose(tensor name, array)` gives each tensor's type;
-    `extra` are keys without the architecture's prefix (the tokenizer)."""
-    out = GGUFWriter(path, arch)
+    `extra` are keys without the architecture's prefix (the tokenizer). With
+    `shard_tensors`, a first shard without tensors and others of so many each."""
+    out = GGUFWriter(path, arch, split_max_tensors=shard_tensors, small_first_shard=shard_tensors > 0)
     add(out, "general.name", name)
     for k, x in keys.items():
         add(out, f"{arch}.{k}", x)
