@@ -262,6 +262,7 @@ fn an_empty_model_is_one() {
         let mut raw = Raw::new(0, 0);
         raw.bytes[4] = version;
         let model = raw.taken();
+        assert_eq!(model.version(), u32::from(version));
         assert!(model.metadata().is_empty(), "no keys");
         assert!(model.tensors().is_empty(), "no tensors");
     }

@@ -44,6 +44,7 @@ const MIN_INFO: u64 = 24;
 /// What was read of one file.
 #[derive(Debug)]
 pub(super) struct Head {
+    pub(super) version: u32,
     pub(super) metadata: Metadata,
     pub(super) tensors: Vec<TensorInfo>,
     pub(super) cut: Option<Cut>,
@@ -60,30 +61,34 @@ pub(super) fn read(data: &Data, path: &Path, shard: usize, whole: bool) -> Resul
         cursor: Cursor::new(data),
         place: Place::Header,
     };
+    let mut version = 0;
     let mut entries = Vec::new();
     let mut tensors = Vec::new();
-    let read = reader
-        .header(whole)
-        .and_then(|counts| reader.body(counts, &mut entries, &mut tensors));
+    let read = reader.header(whole).and_then(|header| {
+        version = header.version;
+        reader.body(&header, &mut entries, &mut tensors)
+    });
     let cut = match read {
         Ok(()) => None,
         Err(Stop::Cut(cut)) => Some(cut),
         Err(Stop::Broken(error)) => return Err(error),
     };
     Ok(Head {
+        version,
         metadata: Metadata::new(path, entries)?,
         tensors,
         cut,
     })
 }
 
-struct Counts {
+struct Header {
+    version: u32,
     keys: u64,
     tensors: u64,
 }
 
 impl Reader<'_> {
-    fn header(&mut self, whole: bool) -> Read<Counts> {
+    fn header(&mut self, whole: bool) -> Read<Header> {
         let magic = self.take(4, "the magic \"GGUF\"")?;
         if magic != b"GGUF" {
             let found = format!("\"{}\"", magic.escape_ascii());
@@ -125,7 +130,11 @@ impl Reader<'_> {
                 }
             }
         }
-        Ok(Counts { keys, tensors })
+        Ok(Header {
+            version,
+            keys,
+            tensors,
+        })
     }
 
     fn count(&mut self, what: &str) -> Read<u64> {
@@ -141,17 +150,17 @@ impl Reader<'_> {
 
     fn body(
         &mut self,
-        counts: Counts,
+        header: &Header,
         entries: &mut Vec<Entry>,
         tensors: &mut Vec<TensorInfo>,
     ) -> Read<()> {
-        for i in 0..counts.keys {
+        for i in 0..header.keys {
             let entry = self.entry(i)?;
             entries.push(entry);
         }
         let alignment = self.alignment(entries)?;
         let mut next = 0;
-        for i in 0..counts.tensors {
+        for i in 0..header.tensors {
             let info = self.info(i, next)?;
             let end = info.offset.checked_add(info.n_bytes());
             let padded = end.and_then(|end| end.checked_next_multiple_of(alignment));
