@@ -245,6 +245,7 @@ fn versions_other_than_2_and_3() {
         (1, "1"),
         (4, "4"),
         (102, "102"),
+        (0x0100_0000, "a big-endian file"),
         (0x0300_0000, "a big-endian file"),
         (0x0200_0000, "a big-endian file"),
         (u32::MAX, "4294967295"),

@@ -99,22 +99,9 @@ impl Reader<'_> {
         }
         let version = self.u32("the version")?;
         if !VERSIONS.contains(&version) {
-            let (found, hint) = if version == 1 {
-                (
-                    "1".to_owned(),
-                    "convert the model again: nothing reads 1 today",
-                )
-            } else if VERSIONS.contains(&version.swap_bytes()) {
-                let found = format!("{version:#010x}, a big-endian file");
-                (
-                    found,
-                    "convert it to little-endian (gguf_convert_endian.py)",
-                )
-            } else {
-                (version.to_string(), "a newer wattle may read it")
-            };
+            let (found, hint) = foreign(version);
             let fault = self.broken(4, "version 2 or 3", found);
-            return Err(fault.advise(if version == 0 { "" } else { hint }).into());
+            return Err(fault.advise(hint).into());
         }
         let tensors = self.count("tensors")?;
         let keys = self.count("keys")?;
@@ -234,6 +221,22 @@ impl Reader<'_> {
             need,
             exact: true,
         }))
+    }
+}
+
+/// What a version is that is not read, and what to do.
+fn foreign(version: u32) -> (String, &'static str) {
+    let found = version.to_string();
+    match version {
+        0 => (found, ""),
+        1 => (found, "convert the model again: nothing reads 1 today"),
+        // No version is so large; read in the other byte order it is small.
+        _ if version.trailing_zeros() >= 16 => {
+            let found = format!("{version:#010x}, a big-endian file");
+            let hint = "convert it to little-endian (gguf_convert_endian.py of llama.cpp)";
+            (found, hint)
+        }
+        _ => (found, "a newer wattle may read it"),
     }
 }
 
