@@ -3,6 +3,8 @@
 //!
 //! `cargo bench -p wattle-kernels -- Q4_K/avx2`
 
+#![expect(missing_docs, reason = "`criterion_group!` makes a public function")]
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use wattle_kernels::{Acts, Format, Isa, plan, quantize, reference, scale_len};
@@ -23,8 +25,14 @@ fn products(c: &mut Criterion) {
             let x = rng.floats(tokens * COLS);
             let w = reference::weights(format, &weights, ROWS, COLS);
             let wanted = reference::matmul(&w, &x, COLS);
-            let size = reference::matmul(&w.iter().map(|w| w.abs()).collect::<Vec<_>>(), &x.iter().map(|x| x.abs()).collect::<Vec<_>>(), COLS);
-            group.throughput(Throughput::Bytes((weights.len() * tokens.div_ceil(4)) as u64));
+            let size = reference::matmul(
+                &w.iter().map(|w| w.abs()).collect::<Vec<_>>(),
+                &x.iter().map(|x| x.abs()).collect::<Vec<_>>(),
+                COLS,
+            );
+            group.throughput(Throughput::Bytes(
+                (weights.len() * tokens.div_ceil(4)) as u64,
+            ));
             for isa in Isa::available() {
                 let (mut q, mut scales) = (vec![0; x.len()], vec![0.0; tokens * scale_len(COLS)]);
                 quantize(isa, &x, COLS, &mut q, &mut scales);
@@ -37,11 +45,18 @@ fn products(c: &mut Criterion) {
                     });
                 };
                 run();
-                group.bench_function(BenchmarkId::new(format.name(), isa.name()), |b| b.iter(&mut run));
+                group.bench_function(BenchmarkId::new(format.name(), isa.name()), |b| {
+                    b.iter(&mut run)
+                });
                 for ((out, want), size) in out.iter().zip(&wanted).zip(&size) {
                     // int8 activations: half a step of 1/127 of a block's largest.
                     let error = (f64::from(*out) - want).abs();
-                    assert!(error <= 0.08 * size, "{} on {}: {out}, not {want}", format.name(), isa.name());
+                    assert!(
+                        error <= 0.08 * size,
+                        "{} on {}: {out}, not {want}",
+                        format.name(),
+                        isa.name()
+                    );
                 }
             }
         }
