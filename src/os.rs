@@ -11,6 +11,7 @@ mod affinity;
 mod lend;
 mod map;
 mod slots;
+mod spin;
 mod windows;
 
 pub use affinity::confine;
