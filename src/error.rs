@@ -48,6 +48,13 @@ pub enum Error {
         /// Tokens that fit.
         context: usize,
     },
+    /// A number of tokens that one pass cannot take.
+    Batch {
+        /// Tokens given.
+        tokens: usize,
+        /// Most tokens of a pass.
+        batch: usize,
+    },
     /// A token id outside the vocabulary.
     TokenId {
         /// The id.
@@ -66,6 +73,11 @@ pub enum Error {
     Template {
         /// What the template engine says, with the line.
         reason: String,
+    },
+    /// The numbers of the model cannot be used: a logit that is not a number, a vocabulary with nothing left to choose.
+    Logits {
+        /// What was found.
+        what: String,
     },
     /// The machine refused something that the run needs (threads, affinity, ...).
     Machine {
@@ -97,8 +109,12 @@ pub struct FileFault {
 pub enum Place {
     /// The first bytes: magic, version, counts.
     Header,
+    /// The metadata, between two keys.
+    Metadata,
     /// A metadata key.
     Key(String),
+    /// The tensor list, between two tensors.
+    TensorList,
     /// A tensor, by name.
     Tensor(String),
     /// One file of a split model.
@@ -155,6 +171,8 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Header => f.write_str("header"),
+            Self::Metadata => f.write_str("metadata"),
+            Self::TensorList => f.write_str("tensor list"),
             Self::Key(key) => write!(f, "key {key:?}"),
             Self::Tensor(name) => write!(f, "tensor {name:?}"),
             Self::Shard => f.write_str("split file"),
@@ -197,6 +215,9 @@ impl fmt::Display for Error {
                 f,
                 "{tokens} tokens do not fit a context of {context}; shorten the text or raise -c"
             ),
+            Self::Batch { tokens, batch } => {
+                write!(f, "a pass takes 1 to {batch} tokens, not {tokens}")
+            }
             Self::TokenId { id, vocab } => write!(
                 f,
                 "token id {id} is outside the vocabulary of {vocab} tokens (0 to {})",
@@ -209,6 +230,10 @@ impl fmt::Display for Error {
             Self::Template { reason } => write!(
                 f,
                 "the chat template of the model failed: {reason}; --no-cnv continues the text without it"
+            ),
+            Self::Logits { what } => write!(
+                f,
+                "{what}; the model file is damaged, or its architecture is not what it says"
             ),
             Self::Machine { what } => f.write_str(what),
         }

@@ -1,3 +1,16 @@
 //! The program: parse, run, print the error, set the exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+mod cli;
+
+fn main() -> ExitCode {
+    match cli::parse().and_then(|cli| cli.run()) {
+        Ok(code) => code,
+        Err(error) if cli::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("wattle: error: {error}");
+            cli::exit_code(&error)
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The command line: what all subcommands share, and the list of them.
+//!
+//! A subcommand is a file with an `Args` struct and `run(&Args, &mut dyn Write)`, a `mod` line and a line in [`subcommands!`].
+//! The flags have llama.cpp's names; those that it writes with one dash and several letters are accepted so too.
+//!
+//! The text that was asked for goes to standard output and nothing else does: progress, notes and the closing line go to standard
+//! error. Exit codes: 0, 1 for a failure, 2 for wrong usage (clap's, and values out of range), 130 after Ctrl-C.
+
+use std::ffi::OsString;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::process::{ExitCode, Termination};
+
+use clap::{CommandFactory, Parser, Subcommand};
+use wattle::{Error, Result};
+
+mod chat;
+mod input;
+mod interrupt;
+mod model;
+mod npy;
+mod progress;
+mod run;
+mod sampling;
+mod score;
+
+macro_rules! subcommands {
+    ($($(#[$doc:meta])* $name:ident = $file:ident,)+) => {
+        #[derive(Debug, Subcommand)]
+        enum Command {
+            $($(#[$doc])* $name($file::Args),)+
+        }
+
+        impl Command {
+            fn run(&self, out: &mut dyn Write) -> Result<ExitCode> {
+                match self {
+                    $(Self::$name(args) => $file::run(args, out).map(Termination::report),)+
+                }
+            }
+        }
+    };
+}
+
+subcommands! {
+    /// Continue a text, or chat with the model
+    Run = run,
+    /// Say how probable a text is, token by token
+    Score = score,
+}
+
+/// DeepSeek-style language models from GGUF files on small machines.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wattle",
+    disable_version_flag = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Environment:\n  WATTLE_ISA  use at most this instruction set (see --version)"
+)]
+pub(crate) struct Cli {
+    /// Print the version and the instruction set in use
+    #[arg(short = 'V', long)]
+    version: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// The command line of this process. Wrong usage and `--help` end the process here.
+pub(crate) fn parse() -> Result<Cli> {
+    Ok(Cli::parse_from(std::env::args_os().map(two_dashes)))
+}
+
+impl Cli {
+    /// Does what was asked for.
+    pub(crate) fn run(&self) -> Result<ExitCode> {
+        let mut out = BufWriter::new(io::stdout().lock());
+        let done = match &self.command {
+            _ if self.version => {
+                let isa = wattle::load::choose_isa(None)?;
+                let version = env!("CARGO_PKG_VERSION");
+                written(writeln!(out, "wattle {version} ({})", isa.name()))?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Some(command) => command.run(&mut out),
+            None => Cli::command()
+                .error(
+                    clap::error::ErrorKind::MissingSubcommand,
+                    "a subcommand is needed",
+                )
+                .exit(),
+        };
+        // What was written before a failure is still text that was asked for.
+        written(out.flush()).and(done)
+    }
+}
+
+/// The flags that llama.cpp writes with one dash and several letters; clap would read `-ctk` as `-c tk`.
+const ONE_DASH: &[(&str, &str)] = &[
+    ("-cnv", "--cnv"),
+    ("-no-cnv", "--no-cnv"),
+    ("-ctk", "--cache-type"),
+    ("-st", "--single-turn"),
+    ("-sys", "--system-prompt"),
+];
+
+fn two_dashes(arg: OsString) -> OsString {
+    let same = ONE_DASH.iter().find(|(one, _)| arg == **one);
+    same.map_or(arg, |(_, two)| OsString::from(two))
+}
+
+/// The result of writing to standard output, as this crate's.
+pub(crate) fn written<T>(result: io::Result<T>) -> Result<T> {
+    result.map_err(|source| Error::io(Path::new("standard output"), "write", source))
+}
+
+/// Whether the reader of our output went away, which is no failure: `wattle run ... | head`.
+pub(crate) fn is_closed_pipe(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// 2 for values that should have been given otherwise, 1 for everything else.
+pub(crate) fn exit_code(error: &Error) -> ExitCode {
+    match error {
+        Error::Argument { .. } => ExitCode::from(2),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn one_dash_spellings_are_understood() {
+        for (one, two) in ONE_DASH {
+            assert_eq!(two_dashes(one.into()), *two);
+        }
+        assert_eq!(two_dashes("-c".into()), "-c");
+        assert_eq!(two_dashes("-no".into()), "-no");
+    }
+}

@@ -1,0 +1,79 @@
+//! A conversation: turns are read from standard input, answered, and kept.
+//!
+//! Every turn renders the whole history with the model's template; the session keeps what it has in common with the turn
+//! before, so that only the new end is computed. A template that drops earlier reasoning works so too.
+
+use std::io::Write;
+
+use wattle::Result;
+use wattle::chat::{ChatTemplate, Message};
+use wattle::generate::Session;
+use wattle::meter::Speed;
+use wattle::sample::Sampler;
+
+use super::input;
+use super::interrupt::Interrupt;
+use super::run::{Answer, answer};
+use super::written;
+
+/// What a conversation starts from.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    /// What the model is told before everything else.
+    pub(crate) system: Option<String>,
+    /// The first message of the user; read like the others when not given.
+    pub(crate) first: Option<String>,
+    /// End after the first answer.
+    pub(crate) single_turn: bool,
+}
+
+/// Talks until the input ends; returns the speed of all answers together.
+pub(crate) fn talk(
+    session: &mut Session<'_>,
+    template: &ChatTemplate,
+    sampler: &mut Sampler,
+    n: Option<usize>,
+    opening: Opening,
+    interrupt: &Interrupt,
+    out: &mut dyn Write,
+) -> Result<Speed> {
+    let message = |role: &str, content: String| Message {
+        role: role.into(),
+        content,
+    };
+    let mut history: Vec<Message> = opening
+        .system
+        .into_iter()
+        .map(|system| message("system", system))
+        .collect();
+    let mut first = opening.first;
+    let mut speed = Speed::default();
+    loop {
+        let said = match first.take() {
+            Some(text) => text,
+            None => match input::read_line()? {
+                Some(line) => line,
+                None => break,
+            },
+        };
+        if said.trim().is_empty() {
+            continue;
+        }
+        history.push(message("user", said));
+        let prompt = template.prompt(session.model().tokenizer()?, &history)?;
+        let rest = session.resume(&prompt);
+        let Answer {
+            text, speed: this, ..
+        } = answer(session, rest, sampler, n, interrupt, out)?;
+        written(writeln!(out).and_then(|()| out.flush()))?;
+        speed.add(&this);
+        history.push(message("assistant", text));
+        if opening.single_turn {
+            break;
+        }
+    }
+    if input::is_typed() {
+        eprintln!();
+    }
+    Ok(speed)
+}

@@ -1,0 +1,79 @@
+//! Flags about the model and the memory it works in, shared by the subcommands that run one.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use wattle::generate::{Session, SessionOptions};
+use wattle::load::{LoadOptions, Model};
+use wattle::model::CacheType;
+use wattle::{Error, Result};
+
+use super::progress;
+
+/// Which model, and how it runs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ModelArgs {
+    /// Model file (GGUF); of a split model the first part
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) model: PathBuf,
+    /// Threads [default: the big cores that this process may use]
+    #[arg(short, long, value_name = "N")]
+    threads: Option<usize>,
+    /// Tokens that the context holds; 0 = as many as the model was trained for [default: that, but at most 4096]
+    #[arg(short, long, value_name = "N")]
+    ctx_size: Option<usize>,
+    /// Most tokens of a prompt that go through the model at once
+    #[arg(short, long, value_name = "N", default_value_t = 512)]
+    batch_size: usize,
+    /// Numbers of the cache [-ctk]
+    #[arg(long, alias = "cache-type-k", value_name = "TYPE", value_enum, default_value_t = Cache::F16)]
+    cache_type: Cache,
+}
+
+/// [`CacheType`] by its name.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Cache {
+    /// Half precision
+    F16,
+    /// Single precision, for exact comparisons
+    F32,
+}
+
+impl ModelArgs {
+    /// Checks the flags, then loads the model.
+    pub(crate) fn load(&self) -> Result<Model> {
+        for (name, value) in [
+            ("--threads", self.threads),
+            ("--batch-size", Some(self.batch_size)),
+        ] {
+            if value == Some(0) {
+                return Err(Error::Argument {
+                    name,
+                    value: "0".into(),
+                    expected: "at least 1".into(),
+                });
+            }
+        }
+        let options = LoadOptions {
+            threads: self.threads,
+            ..LoadOptions::default()
+        };
+        let _shown = progress::Spinner::new(format!("loading {}", self.model.display()));
+        Model::load_with(&self.model, &options)
+    }
+
+    /// An empty sequence of the size that the flags ask for.
+    pub(crate) fn session<'m>(&self, model: &'m Model) -> Result<Session<'m>> {
+        Session::new(
+            model,
+            &SessionOptions {
+                ctx: self.ctx_size,
+                batch: self.batch_size,
+                cache_type: match self.cache_type {
+                    Cache::F16 => CacheType::F16,
+                    Cache::F32 => CacheType::F32,
+                },
+            },
+        )
+    }
+}

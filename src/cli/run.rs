@@ -1,0 +1,190 @@
+//! `wattle run`: continue a text, or chat.
+//!
+//! A text given with `-p` or `-f`, or piped in, is continued as it stands. Without one, at a terminal, the model's chat template
+//! makes it a conversation; `--cnv` asks for that also where a text is given, which is then the first message, and `--no-cnv`
+//! forbids it.
+
+use core::ops::ControlFlow;
+use std::io::Write;
+use std::process::ExitCode;
+
+use wattle::generate::{End, Forward, GenerateOptions, Session};
+use wattle::load::Model;
+use wattle::meter::Speed;
+use wattle::sample::Sampler;
+use wattle::tokenizer::EncodeOptions;
+use wattle::{Error, Result};
+
+use super::chat::{self, Opening};
+use super::input::{self, TextArgs};
+use super::interrupt::{self, Interrupt};
+use super::model::ModelArgs;
+use super::progress;
+use super::sampling::{SamplingArgs, seed_note};
+use super::written;
+
+/// The flags of `wattle run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    text: TextArgs,
+    /// Tokens to generate; -1 = until the model ends its answer or the context is full
+    #[arg(
+        short = 'n',
+        long,
+        alias = "n-predict",
+        value_name = "N",
+        default_value_t = -1,
+        allow_negative_numbers = true
+    )]
+    predict: i64,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    /// Chat: the text given is the first message [-cnv]
+    #[arg(long, alias = "conversation", conflicts_with = "no_cnv")]
+    cnv: bool,
+    /// Never chat: continue the text as it stands [-no-cnv]
+    #[arg(long, alias = "no-conversation")]
+    no_cnv: bool,
+    /// Chat: end after the first answer [-st]
+    #[arg(long)]
+    single_turn: bool,
+    /// Chat: what the model is told first [-sys]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    system_prompt: Option<String>,
+    /// Go on past the model's end of answer
+    #[arg(long)]
+    ignore_eos: bool,
+    /// Take control tokens that are spelled out in the text as such
+    #[arg(long)]
+    parse_special: bool,
+}
+
+/// Runs the subcommand.
+pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
+    let given = args.text.given()?;
+    let n = limit(args.predict)?;
+    args.sampling.options(0)?;
+    // A text that is piped in is read before the long work, so that a fault in it shows at once.
+    let given = match given {
+        None if !args.cnv && (args.no_cnv || !input::is_typed()) => Some(input::read_all()?),
+        given => given,
+    };
+    let interrupt = Interrupt::install()?;
+    let model = args.model.load()?;
+    let mut session = args.model.session(&model)?;
+    let mut sampler = session.sampler(&args.sampling.options(session.capacity())?)?;
+    if args.ignore_eos {
+        sampler.suppress(session.ends().iter().copied());
+    }
+
+    let (speed, end) = match (given, model.template()) {
+        (Some(text), _) if !args.cnv => {
+            let prompt = tokens(&model, &text, args.parse_special)?;
+            let answer = answer(&mut session, &prompt, &mut sampler, n, &interrupt, out)?;
+            (answer.speed, Some(answer.end))
+        }
+        (first, Some(template)) => {
+            let opening = Opening {
+                system: args.system_prompt.clone(),
+                first,
+                single_turn: args.single_turn,
+            };
+            let speed = chat::talk(
+                &mut session,
+                template,
+                &mut sampler,
+                n,
+                opening,
+                &interrupt,
+                out,
+            )?;
+            (speed, None)
+        }
+        (_, None) => {
+            return Err(Error::Template {
+                reason: "the file holds none; give the text with -p".into(),
+            });
+        }
+    };
+    eprintln!("wattle: {speed}{}", seed_note(&sampler));
+    Ok(match end {
+        Some(End::Stopped) => ExitCode::from(interrupt::EXIT_CODE),
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+/// `-n`: -1 is no limit.
+fn limit(n: i64) -> Result<Option<usize>> {
+    match n {
+        -1 => Ok(None),
+        n => usize::try_from(n).map(Some).map_err(|_| Error::Argument {
+            name: "--predict",
+            value: n.to_string(),
+            expected: "a number of tokens, or -1 for no limit".into(),
+        }),
+    }
+}
+
+/// The tokens of a text to be continued: begun as the model wants it, and not ended.
+fn tokens(model: &Model, text: &str, parse_special: bool) -> Result<Vec<u32>> {
+    let tokenizer = model.tokenizer()?;
+    let options = EncodeOptions {
+        add_special: true,
+        parse_special,
+    };
+    let mut ids = tokenizer.encode(text, &options);
+    if tokenizer.adds_eos() && ids.last().copied() == tokenizer.eos() {
+        ids.pop();
+    }
+    Ok(ids)
+}
+
+/// What came of a prompt.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) text: String,
+    pub(crate) speed: Speed,
+    pub(crate) end: End,
+}
+
+/// Prints the answer to `prompt` as it comes, until it ends or Ctrl-C ends it.
+pub(crate) fn answer(
+    session: &mut Session<'_>,
+    prompt: &[u32],
+    sampler: &mut Sampler,
+    n: Option<usize>,
+    interrupt: &Interrupt,
+    out: &mut dyn Write,
+) -> Result<Answer> {
+    let answering = interrupt.answering();
+    let bar = progress::Tokens::new("reading");
+    let context = session.capacity();
+    let mut go_on = |done, total| {
+        bar.at(done, total);
+        match answering.is_over() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    };
+    let options = GenerateOptions { n, logprobs: false };
+    let mut pieces = session.generate(prompt, sampler, options, &mut go_on)?;
+    let mut text = String::new();
+    while !answering.is_over() {
+        let Some(piece) = pieces.next() else { break };
+        let piece = piece?.text;
+        written(out.write_all(piece.as_bytes()).and_then(|()| out.flush()))?;
+        text.push_str(&piece);
+    }
+    let end = pieces.end().unwrap_or(End::Stopped);
+    if end == End::Context {
+        eprintln!("\nwattle: the context of {context} tokens is full; -c raises it");
+    }
+    Ok(Answer {
+        text,
+        speed: *pieces.speed(),
+        end,
+    })
+}

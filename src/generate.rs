@@ -1,0 +1,292 @@
+//! From a prompt to its continuation: prefill in batches, then one token after the other until something ends it.
+//!
+//! ```text
+//! prompt p0 .. pn-1     model.feed(batch) ...  model.last(batch) -> logits        prefill
+//! first token           t0 = sample(logits)
+//! the others            t(i+1) = sample(model.last([t(i)]))                         decode, one iterator step each
+//! ```
+//!
+//! [`Generation`] is an iterator of tokens over anything that is a [`Forward`]; [`Pieces`] turns it into text. The last token is never
+//! run through the model: the next turn of a chat does that, with what follows it, in one batch.
+
+use core::ops::ControlFlow;
+use std::time::Instant;
+
+use crate::error::{Error, Result};
+use crate::meter::Speed;
+use crate::sample::Sampler;
+
+mod pieces;
+mod session;
+
+pub use pieces::{Piece, Pieces};
+pub use session::{Session, SessionOptions};
+
+/// What generation and scoring ask of a model and the sequence that it is in.
+pub trait Forward {
+    /// Tokens in the vocabulary: the length of a row of logits.
+    fn n_vocab(&self) -> usize;
+    /// Most tokens that one pass takes, at least 1.
+    fn batch(&self) -> usize;
+    /// Tokens in the sequence so far.
+    fn len(&self) -> usize;
+    /// Whether nothing was said yet.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Tokens that the sequence can hold.
+    fn capacity(&self) -> usize;
+    /// Bytes of weights that decoding one token reads; 0 when not known.
+    fn bytes_per_token(&self) -> u64 {
+        0
+    }
+    /// Appends tokens (1 to `batch`) without asking for logits.
+    ///
+    /// # Errors
+    /// When a token is outside the vocabulary or the sequence is full; it is then unchanged.
+    fn feed(&mut self, tokens: &[u32]) -> Result<()>;
+    /// Appends tokens; the logits (vocab) after the last of them.
+    ///
+    /// # Errors
+    /// As [`feed`](Self::feed).
+    fn last(&mut self, tokens: &[u32]) -> Result<&[f32]>;
+    /// Appends tokens; the logits (tokens, vocab) after each of them.
+    ///
+    /// # Errors
+    /// As [`feed`](Self::feed).
+    fn all(&mut self, tokens: &[u32]) -> Result<&[f32]>;
+}
+
+/// When to stop, and what to tell along the way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GenerateOptions {
+    /// Most tokens to generate; `None` goes on until the model ends its answer or the context is full.
+    pub n: Option<usize>,
+    /// Also compute each token's log-probability, which costs a pass over the vocabulary.
+    pub logprobs: bool,
+}
+
+/// A token of the answer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Token {
+    /// Its id.
+    pub id: u32,
+    /// Its natural log-probability under the softmax of the raw logits (temperature 1, no filter), if asked for.
+    pub logprob: Option<f64>,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The model gave this end-of-generation token, which is not part of the answer.
+    Token(u32),
+    /// As many tokens as were asked for.
+    Length,
+    /// The context holds no further token.
+    Context,
+    /// The caller stopped the prefill.
+    Stopped,
+}
+
+/// The tokens of an answer, computed one a step; see the [module](self).
+pub struct Generation<'a, M: Forward> {
+    model: &'a mut M,
+    sampler: &'a mut Sampler,
+    /// A handful of ids.
+    ends: Vec<u32>,
+    options: GenerateOptions,
+    /// Sampled, and not yet handed out.
+    ready: Option<Token>,
+    /// Handed out last; goes through the model when the next one is asked for.
+    previous: u32,
+    end: Option<End>,
+    speed: Speed,
+}
+
+impl<'a, M: Forward> Generation<'a, M> {
+    /// Runs the prompt through the model after what the sequence already holds, and samples the first token.
+    ///
+    /// `ends` are the end-of-generation tokens. `progress(done, total)` is told about the prompt's tokens after every batch
+    /// and before the first; when it breaks, the answer is empty and its end is [`End::Stopped`].
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for an empty prompt, [`Error::ContextFull`] before any work when the prompt does not fit,
+    /// and what the model and the sampler refuse.
+    pub fn new(
+        model: &'a mut M,
+        prompt: &[u32],
+        sampler: &'a mut Sampler,
+        ends: &[u32],
+        options: GenerateOptions,
+        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<Self> {
+        if prompt.is_empty() {
+            return Err(Error::Argument {
+                name: "prompt",
+                value: "(empty)".into(),
+                expected: "at least one token".into(),
+            });
+        }
+        let tokens = model.len() + prompt.len();
+        if tokens > model.capacity() {
+            return Err(Error::ContextFull {
+                tokens,
+                context: model.capacity(),
+            });
+        }
+        let speed = Speed {
+            bytes_per_token: model.bytes_per_token(),
+            ..Speed::default()
+        };
+        let mut generation = Self {
+            model,
+            sampler,
+            ends: ends.to_vec(),
+            options,
+            ready: None,
+            previous: 0,
+            end: None,
+            speed,
+        };
+        generation.prefill(prompt, progress)?;
+        Ok(generation)
+    }
+
+    fn prefill(
+        &mut self,
+        prompt: &[u32],
+        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let total = prompt.len();
+        let mut rest = prompt;
+        loop {
+            if progress(total - rest.len(), total).is_break() {
+                self.end = Some(End::Stopped);
+                return Ok(());
+            }
+            let start = Instant::now();
+            let (batch, after) = rest.split_at(rest.len().min(self.model.batch()));
+            if after.is_empty() {
+                prompt.iter().for_each(|&id| self.sampler.accept(id));
+                self.step(batch)?;
+            } else {
+                self.model.feed(batch)?;
+            }
+            self.speed.prefill.add(batch.len(), start.elapsed());
+            rest = after;
+            if rest.is_empty() {
+                let _ = progress(total, total);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Runs `tokens` and samples what follows them, or finds that nothing does.
+    fn step(&mut self, tokens: &[u32]) -> Result<()> {
+        let logits = self.model.last(tokens)?;
+        if self.options.n == Some(self.speed.answer_tokens) {
+            self.end = Some(End::Length);
+            return Ok(());
+        }
+        let id = self.sampler.sample(logits)?;
+        if self.ends.contains(&id) {
+            self.end = Some(End::Token(id));
+            return Ok(());
+        }
+        let logprob = match self.options.logprobs {
+            true => Some(logprob(logits, id)?),
+            false => None,
+        };
+        self.sampler.accept(id);
+        self.ready = Some(Token { id, logprob });
+        Ok(())
+    }
+
+    /// Why there is no further token; `None` while there may be one.
+    #[must_use]
+    pub fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    /// What was measured so far.
+    #[must_use]
+    pub fn speed(&self) -> &Speed {
+        &self.speed
+    }
+}
+
+impl<M: Forward> Iterator for Generation<'_, M> {
+    type Item = Result<Token>;
+
+    /// The next token. After an error there is none.
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ready.is_none() && self.end.is_none() {
+            if self.options.n == Some(self.speed.answer_tokens) {
+                self.end = Some(End::Length);
+            } else if self.model.len() >= self.model.capacity() {
+                self.end = Some(End::Context);
+            } else {
+                let start = Instant::now();
+                let previous = [self.previous];
+                if let Err(error) = self.step(&previous) {
+                    self.end = Some(End::Stopped);
+                    return Some(Err(error));
+                }
+                self.speed.decode.add(1, start.elapsed());
+            }
+        }
+        let token = self.ready.take()?;
+        self.previous = token.id;
+        self.speed.answer_tokens += 1;
+        Some(Ok(token))
+    }
+}
+
+impl<M: Forward> core::fmt::Debug for Generation<'_, M> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Generation")
+            .field("options", &self.options)
+            .field("end", &self.end)
+            .field("speed", &self.speed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The natural logarithm of the sum of e^logit over a row (vocab), in f64 and in the order of the ids.
+///
+/// # Errors
+/// [`Error::Logits`] when a logit is not a number or plus infinity, or all are minus infinity.
+pub fn log_sum_exp(logits: &[f32]) -> Result<f64> {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let bad = |logit: &f32| logit.is_nan() || *logit == f32::INFINITY;
+    if let Some(id) = logits.iter().position(bad) {
+        return Err(Error::Logits {
+            what: format!("the logit of token {id} is {}", logits[id]),
+        });
+    }
+    if largest == f32::NEG_INFINITY {
+        return Err(Error::Logits {
+            what: "no token has a probability".into(),
+        });
+    }
+    let largest = f64::from(largest);
+    let sum: f64 = logits
+        .iter()
+        .map(|&logit| (f64::from(logit) - largest).exp())
+        .sum();
+    Ok(largest + sum.ln())
+}
+
+/// The natural log-probability of token `id` under the softmax of a row of logits.
+///
+/// # Errors
+/// As [`log_sum_exp`].
+fn logprob(logits: &[f32], id: u32) -> Result<f64> {
+    Ok(f64::from(logits[id as usize]) - log_sum_exp(logits)?)
+}
+
+#[cfg(test)]
+pub(crate) mod toy;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! A sequence in the making: a model, the state of its attention, and the tokens that stand in it.
+
+use core::ops::ControlFlow;
+
+use super::{Forward, GenerateOptions, Generation, Pieces};
+use crate::error::Result;
+use crate::load::Model;
+use crate::model::{CacheType, Logits, State};
+use crate::sample::{Sampler, SamplerOptions};
+
+/// The size of a [`Session`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// Tokens that it can hold; `None` takes the smaller of 4096 and what the model was trained for, and 0 the latter.
+    pub ctx: Option<usize>,
+    /// Most tokens that go through the model at once.
+    pub batch: usize,
+    /// The numbers of the cache.
+    pub cache_type: CacheType,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self {
+            ctx: None,
+            batch: 512,
+            cache_type: CacheType::F16,
+        }
+    }
+}
+
+/// A model at work on one sequence of tokens.
+///
+/// A chat renders its whole history every turn; [`resume`](Self::resume) keeps what the sequence has in common with it, so that
+/// only the new end is computed.
+#[derive(Debug)]
+pub struct Session<'m> {
+    model: &'m Model,
+    state: State,
+    /// The tokens that `state` holds.
+    tokens: Vec<u32>,
+    /// The end-of-generation tokens; none without a tokenizer.
+    ends: Vec<u32>,
+}
+
+impl<'m> Session<'m> {
+    /// An empty sequence; its memory is reserved here.
+    ///
+    /// # Errors
+    /// When a size is 0 or the cache does not fit into memory.
+    pub fn new(model: &'m Model, options: &SessionOptions) -> Result<Self> {
+        let trained = model.transformer().config().n_ctx_train;
+        let ctx = match options.ctx {
+            None => trained.min(4096),
+            Some(0) => trained,
+            Some(ctx) => ctx,
+        };
+        let state = model
+            .transformer()
+            .state(ctx, options.cache_type, options.batch)?;
+        let ends = match model.tokenizer() {
+            Ok(tokenizer) => tokenizer.eog().collect(),
+            Err(_) => Vec::new(),
+        };
+        Ok(Self {
+            model,
+            state,
+            ends,
+            tokens: Vec::with_capacity(ctx),
+        })
+    }
+
+    /// The model at work.
+    #[must_use]
+    pub fn model(&self) -> &'m Model {
+        self.model
+    }
+
+    /// The tokens that the sequence holds.
+    #[must_use]
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// The tokens that end an answer; none when the model has no tokenizer. [Suppress](Sampler::suppress) them to go on for ever.
+    #[must_use]
+    pub fn ends(&self) -> &[u32] {
+        &self.ends
+    }
+
+    /// A sampler over this model's vocabulary that never gives a token which the tokenizer knows to be of no use.
+    ///
+    /// # Errors
+    /// When an option is out of its range.
+    pub fn sampler(&self, options: &SamplerOptions) -> Result<Sampler> {
+        let n_vocab = self.n_vocab();
+        let mut sampler = Sampler::new(n_vocab, options)?;
+        if let Ok(tokenizer) = self.model.tokenizer() {
+            sampler.suppress((0..n_vocab as u32).filter(|&id| tokenizer.is_unused(id)));
+            sampler.suppress(tokenizer.suppressed().iter().copied());
+        }
+        Ok(sampler)
+    }
+
+    /// Forgets everything that is not a beginning of `text`, and returns what of `text` is still to be run: never nothing,
+    /// unless `text` is empty, because logits come from running a token.
+    pub fn resume<'t>(&mut self, text: &'t [u32]) -> &'t [u32] {
+        let common = self.tokens.iter().zip(text).take_while(|(a, b)| a == b);
+        let keep = common.count().min(text.len().saturating_sub(1));
+        self.state.truncate(keep);
+        self.tokens.truncate(keep);
+        &text[keep..]
+    }
+
+    /// Continues the sequence with `prompt` and then with what the model says, as text. Ends at the tokenizer's
+    /// end-of-generation tokens.
+    ///
+    /// # Errors
+    /// As [`Generation::new`], and when the model has no tokenizer.
+    pub fn generate<'a>(
+        &'a mut self,
+        prompt: &[u32],
+        sampler: &'a mut Sampler,
+        options: GenerateOptions,
+        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<Pieces<'a, Self>> {
+        let tokenizer = self.model.tokenizer()?;
+        let ends = self.ends.clone();
+        let tokens = Generation::new(self, prompt, sampler, &ends, options, progress)?;
+        Ok(Pieces::new(tokens, tokenizer.stream()))
+    }
+}
+
+impl Session<'_> {
+    fn forward(&mut self, tokens: &[u32], want: Logits) -> Result<&[f32]> {
+        let (transformer, pool) = (self.model.transformer(), self.model.pool());
+        let logits = transformer.forward(pool, tokens, &mut self.state, want)?;
+        self.tokens.extend_from_slice(tokens);
+        Ok(logits)
+    }
+}
+
+impl Forward for Session<'_> {
+    fn n_vocab(&self) -> usize {
+        self.model.transformer().config().n_vocab
+    }
+
+    fn batch(&self) -> usize {
+        self.state.batch()
+    }
+
+    fn len(&self) -> usize {
+        self.state.len()
+    }
+
+    fn capacity(&self) -> usize {
+        self.state.capacity()
+    }
+
+    fn bytes_per_token(&self) -> u64 {
+        self.model.transformer().bytes_per_token()
+    }
+
+    fn feed(&mut self, tokens: &[u32]) -> Result<()> {
+        self.forward(tokens, Logits::None).map(|_| ())
+    }
+
+    fn last(&mut self, tokens: &[u32]) -> Result<&[f32]> {
+        self.forward(tokens, Logits::Last)
+    }
+
+    fn all(&mut self, tokens: &[u32]) -> Result<&[f32]> {
+        self.forward(tokens, Logits::All)
+    }
+}
