@@ -18,7 +18,7 @@
 //! | `data` | mapped file or bytes in memory |
 //! | `value`, `metadata` | the 13 value types; keys with lenient getters |
 //! | `types`, `tensor` | ids and block sizes; shape and size of a tensor |
-//! | `head` | the layout of one file |
+//! | `head`, `cut` | the layout of one file; where one ends too early |
 //! | `writer` | the same layout, written |
 //! | `split` | names and keys of models in several files |
 
@@ -33,6 +33,7 @@
 )]
 
 mod cursor;
+mod cut;
 mod data;
 mod head;
 mod metadata;
@@ -46,8 +47,8 @@ use core::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use cut::Cut;
 pub use data::TensorBytes;
-pub use head::Cut;
 pub use metadata::Metadata;
 pub use tensor::{MAX_DIMS, TensorInfo};
 pub use types::GgmlType;
@@ -64,6 +65,7 @@ use head::Head;
 pub struct Gguf(Arc<Inner>);
 
 struct Inner {
+    version: u32,
     metadata: Metadata,
     shards: Vec<Data>,
     tensors: Vec<TensorInfo>,
@@ -122,6 +124,7 @@ impl Gguf {
     fn assemble(path: &Path, first: Data, ask: Ask) -> Result<Self> {
         let whole = ask == Ask::Whole;
         let Head {
+            version,
             metadata,
             mut tensors,
             mut cut,
@@ -150,6 +153,7 @@ impl Gguf {
         }
         let sorted = by_name(path, files, &tensors)?;
         Ok(Self(Arc::new(Inner {
+            version,
             metadata,
             shards,
             tensors,
@@ -166,6 +170,11 @@ impl Gguf {
     /// The path it was opened by.
     pub fn path(&self) -> &Path {
         self.0.metadata.path()
+    }
+
+    /// The version of the format, 2 or 3.
+    pub fn version(&self) -> u32 {
+        self.0.version
     }
 
     /// The keys, of the first file if there are several.
