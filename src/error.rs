@@ -48,6 +48,13 @@ pub enum Error {
         /// Tokens that fit.
         context: usize,
     },
+    /// A number of tokens that one pass cannot take.
+    Batch {
+        /// Tokens given.
+        tokens: usize,
+        /// Most tokens of a pass.
+        batch: usize,
+    },
     /// A token id outside the vocabulary.
     TokenId {
         /// The id.
@@ -102,8 +109,12 @@ pub struct FileFault {
 pub enum Place {
     /// The first bytes: magic, version, counts.
     Header,
+    /// The metadata, between two keys.
+    Metadata,
     /// A metadata key.
     Key(String),
+    /// The tensor list, between two tensors.
+    TensorList,
     /// A tensor, by name.
     Tensor(String),
     /// One file of a split model.
@@ -160,6 +171,8 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Header => f.write_str("header"),
+            Self::Metadata => f.write_str("metadata"),
+            Self::TensorList => f.write_str("tensor list"),
             Self::Key(key) => write!(f, "key {key:?}"),
             Self::Tensor(name) => write!(f, "tensor {name:?}"),
             Self::Shard => f.write_str("split file"),
@@ -202,6 +215,9 @@ impl fmt::Display for Error {
                 f,
                 "{tokens} tokens do not fit a context of {context}; shorten the text or raise -c"
             ),
+            Self::Batch { tokens, batch } => {
+                write!(f, "a pass takes 1 to {batch} tokens, not {tokens}")
+            }
             Self::TokenId { id, vocab } => write!(
                 f,
                 "token id {id} is outside the vocabulary of {vocab} tokens (0 to {})",

@@ -1,1 +1,11 @@
 //! What this machine is and what a process may use of it.
+//!
+//! [`Topology`] says which cores there are, which of them are fast, and how many the process may keep busy. Everything is
+//! read from files of the kernel below one root directory, so that a test can give the files of any board.
+
+mod cgroup;
+mod file;
+mod list;
+mod topology;
+
+pub use topology::{Core, Topology};

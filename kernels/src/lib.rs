@@ -1,2 +1,59 @@
 #![no_std]
-//! Compute kernels of wattle.
+//! Compute kernels of wattle: quantised matrix products and the vector operations between them.
+//!
+//! The crate is pure computation: it reads slices, writes slices, allocates nothing and knows no file, thread or model.
+//!
+//! ```text
+//!   isa    which instruction sets exist, which this CPU has        one file each in isa/, listed by `isas!`
+//!   simd   the vocabulary (trait `Simd`) every kernel is written in
+//!   quant  the weight formats of GGUF                              one file each in quant/, listed by `quants!`
+//!   op     quantise, multiply, normalise, rotate, attend           one file each in op/
+//!   plan   (instruction set, format) -> `Kernel`, chosen once a matrix
+//!   reference  the same operations in plain f64: the oracle of the tests
+//! ```
+//!
+//! **A format is written once over `Simd`; an instruction set implements `Simd` once.** Whoever holds an [`Isa`] holds a
+//! token that only detection hands out, so no kernel asks the CPU again.
+//!
+//! Integer sums are exact on every instruction set; only f32 arithmetic may differ between them, by rounding.
+//!
+//! ```
+//! use wattle_kernels::{Acts, Format, Isa, matmul, quantize, scale_len};
+//!
+//! // Two rows of 32 weights in Q8_0: a scale (1.0 as f16) and 32 bytes.
+//! let mut weights = [0u8; 68];
+//! for row in weights.chunks_exact_mut(34) {
+//!     row[..2].copy_from_slice(&0x3c00u16.to_le_bytes());
+//!     row[2..].fill(2);
+//! }
+//! let x = [1.0f32; 32];
+//! let isa = Isa::best();
+//! let (mut q, mut scales) = ([0i8; 32], [0.0f32; scale_len(32)]);
+//! quantize(isa, &x, 32, &mut q, &mut scales);
+//! let mut out = [0.0f32; 2];
+//! matmul(isa, Format::Q8_0, &weights, 2, &Acts::new(32, &x, &q, &scales), &mut out);
+//! assert!((out[0] - 64.0).abs() < 1e-3);
+//! ```
+
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
+mod isa;
+mod op;
+mod plan;
+mod quant;
+#[cfg(feature = "std")]
+pub mod reference;
+mod simd;
+
+pub use isa::Isa;
+pub use op::acts::{Acts, quantize, scale_len};
+pub use op::attend::{Elems, Rows, mix, scores};
+pub use op::matmul::{matmul, matmul_with};
+pub use op::norm::rmsnorm;
+pub use op::rope::{RopeKind, rope};
+pub use op::silu::silu_mul;
+pub use op::softmax::softmax;
+pub use op::vector::{add, axpy, dot, store_f16};
+pub use plan::{Kernel, plan};
+pub use quant::{Format, decode};

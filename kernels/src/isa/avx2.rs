@@ -1,0 +1,381 @@
+//! AVX2 with FMA and F16C: Intel since Haswell (2013), AMD since Zen, Intel N100-class since Gracemont.
+//!
+//! `maddubs` multiplies unsigned by signed bytes and adds neighbours in i16, so weights of 0 to 63 go in as they are (63 * 127 * 2 =
+//! 16002 fits), and signed weights go in as their magnitude with their sign moved to the activation (128 * 127 * 2 = 32512 fits).
+//! Neither can saturate as long as no activation is -128, which quantisation never makes.
+//!
+//! The tiers above AVX2 differ in these products only, so they are a parameter: [`Products`].
+
+use crate::simd::{Simd, SimdOp};
+use core::arch::x86_64::*;
+
+/// The token of AVX2 and what stands on it; `P` tells how bytes are multiplied.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx2<P = Maddubs>(P);
+
+/// Products by `vpmaddubsw` and `vpmaddwd`.
+#[derive(Clone, Copy, Debug)]
+pub struct Maddubs(());
+
+/// Products of 32 unsigned bytes with 32 signed bytes, four neighbours to a lane.
+pub(super) trait Products: Copy {
+    /// `u` at most 128; no pair of products beyond i16.
+    fn dot(self, u: __m256i, i: __m256i) -> __m256i;
+}
+
+impl Avx2 {
+    /// Asks the CPU.
+    pub(super) fn new() -> Option<Avx2> {
+        if cfg!(miri) {
+            return None;
+        }
+        #[cfg(feature = "std")]
+        let has = std::is_x86_feature_detected!("avx2")
+            && std::is_x86_feature_detected!("fma")
+            && std::is_x86_feature_detected!("f16c");
+        #[cfg(not(feature = "std"))]
+        let has = cfg!(all(
+            target_feature = "avx2",
+            target_feature = "fma",
+            target_feature = "f16c"
+        ));
+        has.then_some(Avx2(Maddubs(())))
+    }
+
+    /// Runs `op` in a function compiled for AVX2, FMA and F16C.
+    #[inline]
+    pub(super) fn enter<O: SimdOp>(self, op: O) -> O::Output {
+        #[target_feature(enable = "avx2,fma,f16c")]
+        fn inside<O: SimdOp>(s: Avx2, op: O) -> O::Output {
+            op.eval(s)
+        }
+        // SAFETY: the token proves that the CPU has these features.
+        unsafe { inside(self, op) }
+    }
+}
+
+impl Products for Maddubs {
+    #[inline(always)]
+    fn dot(self, u: __m256i, i: __m256i) -> __m256i {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_madd_epi16(_mm256_maddubs_epi16(u, i), _mm256_set1_epi16(1)) }
+    }
+}
+
+/// Which bytes of a lane of 8 i16 scales make the scales of block `j % 4`: one pair for each half.
+const HALVES: [[u8; 32]; 4] = {
+    let mut out = [[0; 32]; 4];
+    let mut j = 0;
+    while j < 4 {
+        let mut i = 0;
+        while i < 32 {
+            out[j][i] = (4 * j + 2 * (i / 16) + i % 2) as u8;
+            i += 1;
+        }
+        j += 1;
+    }
+    out
+};
+
+impl<P: Products> Simd for Avx2<P> {
+    type B = __m256i;
+    type I = __m256i;
+    type A = __m256;
+    type F = __m256;
+    type S = [__m256i; 2];
+
+    #[inline(always)]
+    fn bytes(self, x: &[u8; 32]) -> __m256i {
+        // SAFETY: the token proves AVX2; the array is as long as the load.
+        unsafe { _mm256_loadu_si256(x.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn acts(self, x: &[i8; 32]) -> __m256i {
+        // SAFETY: the token proves AVX2; the array is as long as the load.
+        unsafe { _mm256_loadu_si256(x.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn nibbles(self, x: &[u8; 16]) -> __m256i {
+        // SAFETY: the token proves AVX2; the array is as long as the load.
+        unsafe {
+            let x = _mm_loadu_si128(x.as_ptr().cast());
+            let both = _mm256_set_m128i(_mm_srli_epi16::<4>(x), x);
+            _mm256_and_si256(both, _mm256_set1_epi8(15))
+        }
+    }
+    #[inline(always)]
+    fn splat_b(self, x: u8) -> __m256i {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_set1_epi8(x as i8) }
+    }
+    #[inline(always)]
+    fn and(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_and_si256(a, b) }
+    }
+    #[inline(always)]
+    fn or(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_or_si256(a, b) }
+    }
+    #[inline(always)]
+    fn shr<const N: i32>(self, a: __m256i) -> __m256i {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            _mm256_and_si256(
+                _mm256_srli_epi16::<N>(a),
+                _mm256_set1_epi8((0xff_u8 >> N) as i8),
+            )
+        }
+    }
+    #[inline(always)]
+    fn shl<const N: i32>(self, a: __m256i) -> __m256i {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            _mm256_and_si256(
+                _mm256_slli_epi16::<N>(a),
+                _mm256_set1_epi8((0xff_u8 << N) as i8),
+            )
+        }
+    }
+    #[inline(always)]
+    fn test(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let none = _mm256_cmpeq_epi8(_mm256_and_si256(a, b), _mm256_setzero_si256());
+            _mm256_xor_si256(none, _mm256_set1_epi8(-1))
+        }
+    }
+    #[inline(always)]
+    fn bits(self, bits: u32) -> __m256i {
+        // Byte i takes byte i / 8 of the word, then keeps only bit i % 8 of it.
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let bytes = _mm256_set_epi64x(
+                0x0303_0303_0303_0303,
+                0x0202_0202_0202_0202,
+                0x0101_0101_0101_0101,
+                0,
+            );
+            let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+            let spread = _mm256_shuffle_epi8(_mm256_set1_epi32(bits as i32), bytes);
+            _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit)
+        }
+    }
+    #[inline(always)]
+    fn table(self, table: &[i8; 16], index: __m256i) -> __m256i {
+        // SAFETY: the token proves AVX2; the array is as long as the load.
+        unsafe {
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
+            _mm256_shuffle_epi8(table, index)
+        }
+    }
+
+    #[inline(always)]
+    fn dot_u6(self, w: __m256i, a: __m256i) -> __m256i {
+        self.0.dot(w, a)
+    }
+    #[inline(always)]
+    fn dot_i8(self, w: __m256i, a: __m256i) -> __m256i {
+        // SAFETY: the token proves AVX2.
+        let (magnitude, signed) = unsafe { (_mm256_abs_epi8(w), _mm256_sign_epi8(a, w)) };
+        self.0.dot(magnitude, signed)
+    }
+    #[inline(always)]
+    fn scales(self, x: &[i8; 16]) -> [__m256i; 2] {
+        // SAFETY: the token proves AVX2; the array is as long as the load.
+        unsafe {
+            let wide = _mm256_cvtepi8_epi16(_mm_loadu_si128(x.as_ptr().cast()));
+            [
+                _mm256_permute2x128_si256::<0x00>(wide, wide),
+                _mm256_permute2x128_si256::<0x11>(wide, wide),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn dot_halves(self, w: __m256i, a: __m256i, scales: [__m256i; 2], j: usize) -> __m256i {
+        let pick = self.bytes(&HALVES[j % 4]);
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let scale = _mm256_shuffle_epi8(scales[j / 4], pick);
+            _mm256_madd_epi16(_mm256_maddubs_epi16(w, a), scale)
+        }
+    }
+    #[cfg(test)]
+    fn sum_i(self, x: __m256i) -> i32 {
+        let mut out = [0_i32; 8];
+        // SAFETY: the token proves AVX2; the array is as long as the store.
+        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), x) };
+        out.iter().sum()
+    }
+
+    #[inline(always)]
+    fn zero(self) -> __m256 {
+        self.splat(0.0)
+    }
+    #[inline(always)]
+    fn mac(self, acc: __m256, x: __m256i, scale: f32) -> __m256 {
+        // SAFETY: the token proves AVX2 and FMA.
+        unsafe { _mm256_fmadd_ps(_mm256_cvtepi32_ps(x), _mm256_set1_ps(scale), acc) }
+    }
+    #[inline(always)]
+    fn sum_a(self, x: __m256) -> f32 {
+        self.sum(x)
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_set1_ps(x) }
+    }
+    #[inline(always)]
+    fn load(self, x: &[f32; 8]) -> __m256 {
+        // SAFETY: the token proves AVX2; the array is as long as the load.
+        unsafe { _mm256_loadu_ps(x.as_ptr()) }
+    }
+    #[inline(always)]
+    fn store(self, x: __m256, out: &mut [f32; 8]) {
+        // SAFETY: the token proves AVX2; the array is as long as the store.
+        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), x) }
+    }
+    #[inline(always)]
+    fn load_f32_le(self, x: &[u8; 32]) -> __m256 {
+        // SAFETY: the token proves AVX2; the array is as long as the load.
+        unsafe { _mm256_loadu_ps(x.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn load_f16_le(self, x: &[u8; 16]) -> __m256 {
+        // SAFETY: the token proves F16C; the array is as long as the load.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(x.as_ptr().cast())) }
+    }
+    #[inline(always)]
+    fn load_bf16_le(self, x: &[u8; 16]) -> __m256 {
+        // SAFETY: the token proves AVX2; the array is as long as the load.
+        unsafe {
+            let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(x.as_ptr().cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+        }
+    }
+    #[inline(always)]
+    fn load_f16(self, x: &[u16; 8]) -> __m256 {
+        // SAFETY: the token proves F16C; the array is as long as the load.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(x.as_ptr().cast())) }
+    }
+    #[inline(always)]
+    fn store_f16(self, x: __m256, out: &mut [u16; 8]) {
+        // SAFETY: the token proves F16C; the array is as long as the store.
+        unsafe {
+            let half = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x);
+            _mm_storeu_si128(out.as_mut_ptr().cast(), half);
+        }
+    }
+    #[inline(always)]
+    fn from_u8(self, x: &[u8; 8]) -> __m256 {
+        // SAFETY: the token proves AVX2; the array is as long as the load.
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(x.as_ptr().cast()))) }
+    }
+    #[inline(always)]
+    fn from_i8(self, x: &[i8; 8]) -> __m256 {
+        // SAFETY: the token proves AVX2; the array is as long as the load.
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(x.as_ptr().cast()))) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_div_ps(a, b) }
+    }
+    #[inline(always)]
+    fn fma(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: the token proves FMA.
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn min(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_min_ps(a, b) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn abs(self, a: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), a) }
+    }
+    #[inline(always)]
+    fn round(self, a: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+    }
+    #[inline(always)]
+    fn pow2(self, a: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(a), _mm256_set1_epi32(127));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
+        }
+    }
+    #[inline(always)]
+    fn round_i8(self, x: [__m256; 4], out: &mut [i8; 32]) {
+        // Packing works within 128-bit lanes, so groups of four come out as 0 2 4 6 1 3 5 7.
+        // SAFETY: the token proves AVX2; the array is as long as the store.
+        unsafe {
+            let i = x.map(|v| _mm256_cvtps_epi32(v));
+            let bytes = _mm256_packs_epi16(
+                _mm256_packs_epi32(i[0], i[1]),
+                _mm256_packs_epi32(i[2], i[3]),
+            );
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+            _mm256_storeu_si256(
+                out.as_mut_ptr().cast(),
+                _mm256_permutevar8x32_epi32(bytes, order),
+            );
+        }
+    }
+    #[inline(always)]
+    fn sum(self, x: __m256) -> f32 {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let x = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            let x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+            _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)))
+        }
+    }
+    #[inline(always)]
+    fn max_lane(self, x: __m256) -> f32 {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let x = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            let x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+            _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)))
+        }
+    }
+
+    #[inline(always)]
+    fn sqrt(self, x: f32) -> f32 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm_cvtss_f32(_mm_sqrt_ps(_mm_set_ss(x))) }
+    }
+    #[inline(always)]
+    fn f16(self, bits: u16) -> f32 {
+        // SAFETY: the token proves F16C.
+        unsafe { _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(bits)))) }
+    }
+}

@@ -1,0 +1,383 @@
+//! NEON as every 64-bit Arm has it: Cortex-A53 and A72 (Raspberry Pi 3 and 4) know no more.
+//!
+//! 32 bytes are two q registers. Products of bytes go to i16 and from there, two at a time, to i32. Four products of 63 * 127
+//! still fit into i16, so weights up to 63 need one such step per 32; signed weights need two (2 * 128 * 127 = 32512 fits).
+//!
+//! The tiers above differ in these products only, so they are a parameter: [`Products`].
+
+use crate::simd::{Simd, SimdOp};
+use core::arch::aarch64::*;
+
+/// The token of NEON; `P` tells how bytes are multiplied.
+#[derive(Clone, Copy, Debug)]
+pub struct Neon<P = Widening>(pub(super) P);
+
+/// Products by `smull`, `smlal` and `sadalp`.
+#[derive(Clone, Copy, Debug)]
+pub struct Widening(());
+
+/// 32 bytes.
+type Pair = [int8x16_t; 2];
+
+/// Products of bytes: what the tiers of NEON differ in.
+pub(super) trait Products: Copy {
+    /// 32 weights of 0 to 63 times activations.
+    fn dot_u6(self, w: Pair, a: Pair) -> int32x4_t;
+    /// 32 weights of -128 to 127 times activations of -127 to 127.
+    fn dot_i8(self, w: Pair, a: Pair) -> int32x4_t;
+    /// 16 weights of 0 to 63 times activations.
+    fn dot_half(self, w: int8x16_t, a: int8x16_t) -> int32x4_t;
+}
+
+impl Neon {
+    /// NEON belongs to the architecture.
+    pub(super) fn new() -> Option<Neon> {
+        (!cfg!(miri)).then_some(Neon(Widening(())))
+    }
+
+    /// Runs `op`.
+    #[inline]
+    pub(super) fn enter<O: SimdOp>(self, op: O) -> O::Output {
+        #[target_feature(enable = "neon")]
+        fn inside<O: SimdOp>(s: Neon, op: O) -> O::Output {
+            op.eval(s)
+        }
+        // SAFETY: the token proves NEON.
+        unsafe { inside(self, op) }
+    }
+}
+
+impl Products for Widening {
+    #[inline(always)]
+    fn dot_u6(self, w: Pair, a: Pair) -> int32x4_t {
+        // SAFETY: the token proves NEON.
+        unsafe {
+            let sums = vmull_s8(vget_low_s8(w[0]), vget_low_s8(a[0]));
+            let sums = vmlal_high_s8(sums, w[0], a[0]);
+            let sums = vmlal_s8(sums, vget_low_s8(w[1]), vget_low_s8(a[1]));
+            vpaddlq_s16(vmlal_high_s8(sums, w[1], a[1]))
+        }
+    }
+    #[inline(always)]
+    fn dot_i8(self, w: Pair, a: Pair) -> int32x4_t {
+        // SAFETY: the token proves NEON.
+        unsafe {
+            let low = vmlal_high_s8(vmull_s8(vget_low_s8(w[0]), vget_low_s8(a[0])), w[0], a[0]);
+            let high = vmlal_high_s8(vmull_s8(vget_low_s8(w[1]), vget_low_s8(a[1])), w[1], a[1]);
+            vpadalq_s16(vpaddlq_s16(low), high)
+        }
+    }
+    #[inline(always)]
+    fn dot_half(self, w: int8x16_t, a: int8x16_t) -> int32x4_t {
+        // SAFETY: the token proves NEON.
+        unsafe {
+            vpaddlq_s16(vmlal_high_s8(
+                vmull_s8(vget_low_s8(w), vget_low_s8(a)),
+                w,
+                a,
+            ))
+        }
+    }
+}
+
+/// Applies a two-operand intrinsic to both halves.
+macro_rules! both {
+    ($f:ident, $a:expr, $b:expr) => {{
+        let (a, b) = ($a, $b);
+        // SAFETY: the token proves NEON.
+        unsafe { [$f(a[0], b[0]), $f(a[1], b[1])] }
+    }};
+    ($f:ident, $a:expr) => {{
+        let a = $a;
+        // SAFETY: the token proves NEON.
+        unsafe { [$f(a[0]), $f(a[1])] }
+    }};
+}
+
+impl<P: Products> Simd for Neon<P> {
+    type B = [uint8x16_t; 2];
+    type I = int32x4_t;
+    type A = float32x4_t;
+    type F = [float32x4_t; 2];
+    type S = [i32; 16];
+
+    #[inline(always)]
+    fn bytes(self, x: &[u8; 32]) -> Self::B {
+        // SAFETY: the token proves NEON; the array is as long as the two loads.
+        unsafe { [vld1q_u8(x.as_ptr()), vld1q_u8(x.as_ptr().add(16))] }
+    }
+    #[inline(always)]
+    fn acts(self, x: &[i8; 32]) -> Self::B {
+        // SAFETY: the token proves NEON; the array is as long as the two loads.
+        unsafe {
+            [
+                vld1q_u8(x.as_ptr().cast()),
+                vld1q_u8(x.as_ptr().add(16).cast()),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn nibbles(self, x: &[u8; 16]) -> Self::B {
+        // SAFETY: the token proves NEON; the array is as long as the load.
+        unsafe {
+            let x = vld1q_u8(x.as_ptr());
+            [vandq_u8(x, vdupq_n_u8(15)), vshrq_n_u8::<4>(x)]
+        }
+    }
+    #[inline(always)]
+    fn splat_b(self, x: u8) -> Self::B {
+        // SAFETY: the token proves NEON.
+        unsafe { [vdupq_n_u8(x); 2] }
+    }
+    #[inline(always)]
+    fn and(self, a: Self::B, b: Self::B) -> Self::B {
+        both!(vandq_u8, a, b)
+    }
+    #[inline(always)]
+    fn or(self, a: Self::B, b: Self::B) -> Self::B {
+        both!(vorrq_u8, a, b)
+    }
+    #[inline(always)]
+    fn shr<const N: i32>(self, a: Self::B) -> Self::B {
+        // SAFETY: the token proves NEON.
+        unsafe { [vshrq_n_u8::<N>(a[0]), vshrq_n_u8::<N>(a[1])] }
+    }
+    #[inline(always)]
+    fn shl<const N: i32>(self, a: Self::B) -> Self::B {
+        // SAFETY: the token proves NEON.
+        unsafe { [vshlq_n_u8::<N>(a[0]), vshlq_n_u8::<N>(a[1])] }
+    }
+    #[inline(always)]
+    fn test(self, a: Self::B, b: Self::B) -> Self::B {
+        both!(vtstq_u8, a, b)
+    }
+    #[inline(always)]
+    fn bits(self, bits: u32) -> Self::B {
+        // Each half spreads two bytes of the word, then every lane looks at its own bit.
+        // SAFETY: the token proves NEON; the array is as long as the load.
+        unsafe {
+            let bit =
+                vld1q_u8([1_u8, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128].as_ptr());
+            let [a, b, c, d] = bits.to_le_bytes();
+            let low = vcombine_u8(vdup_n_u8(a), vdup_n_u8(b));
+            let high = vcombine_u8(vdup_n_u8(c), vdup_n_u8(d));
+            [vtstq_u8(low, bit), vtstq_u8(high, bit)]
+        }
+    }
+    #[inline(always)]
+    fn table(self, table: &[i8; 16], index: Self::B) -> Self::B {
+        // SAFETY: the token proves NEON; the array is as long as the load.
+        unsafe {
+            let table = vld1q_u8(table.as_ptr().cast());
+            [vqtbl1q_u8(table, index[0]), vqtbl1q_u8(table, index[1])]
+        }
+    }
+
+    #[inline(always)]
+    fn dot_u6(self, w: Self::B, a: Self::B) -> int32x4_t {
+        self.0
+            .dot_u6(both!(vreinterpretq_s8_u8, w), both!(vreinterpretq_s8_u8, a))
+    }
+    #[inline(always)]
+    fn dot_i8(self, w: Self::B, a: Self::B) -> int32x4_t {
+        self.0
+            .dot_i8(both!(vreinterpretq_s8_u8, w), both!(vreinterpretq_s8_u8, a))
+    }
+    #[inline(always)]
+    fn scales(self, x: &[i8; 16]) -> [i32; 16] {
+        x.map(i32::from)
+    }
+    #[inline(always)]
+    fn dot_halves(self, w: Self::B, a: Self::B, scales: [i32; 16], j: usize) -> int32x4_t {
+        let (w, a) = (both!(vreinterpretq_s8_u8, w), both!(vreinterpretq_s8_u8, a));
+        let (low, high) = (self.0.dot_half(w[0], a[0]), self.0.dot_half(w[1], a[1]));
+        // SAFETY: the token proves NEON.
+        unsafe { vmlaq_n_s32(vmulq_n_s32(low, scales[2 * j]), high, scales[2 * j + 1]) }
+    }
+    #[cfg(test)]
+    fn sum_i(self, x: int32x4_t) -> i32 {
+        // SAFETY: the token proves NEON.
+        unsafe { vaddvq_s32(x) }
+    }
+
+    #[inline(always)]
+    fn zero(self) -> float32x4_t {
+        // SAFETY: the token proves NEON.
+        unsafe { vdupq_n_f32(0.0) }
+    }
+    #[inline(always)]
+    fn mac(self, acc: float32x4_t, x: int32x4_t, scale: f32) -> float32x4_t {
+        // SAFETY: the token proves NEON.
+        unsafe { vfmaq_n_f32(acc, vcvtq_f32_s32(x), scale) }
+    }
+    #[inline(always)]
+    fn sum_a(self, x: float32x4_t) -> f32 {
+        // SAFETY: the token proves NEON.
+        unsafe { vaddvq_f32(x) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::F {
+        // SAFETY: the token proves NEON.
+        unsafe { [vdupq_n_f32(x); 2] }
+    }
+    #[inline(always)]
+    fn load(self, x: &[f32; 8]) -> Self::F {
+        // SAFETY: the token proves NEON; the array is as long as the two loads.
+        unsafe { [vld1q_f32(x.as_ptr()), vld1q_f32(x.as_ptr().add(4))] }
+    }
+    #[inline(always)]
+    fn store(self, x: Self::F, out: &mut [f32; 8]) {
+        // SAFETY: the token proves NEON; the array is as long as the two stores.
+        unsafe {
+            vst1q_f32(out.as_mut_ptr(), x[0]);
+            vst1q_f32(out.as_mut_ptr().add(4), x[1]);
+        }
+    }
+    #[inline(always)]
+    fn load_f32_le(self, x: &[u8; 32]) -> Self::F {
+        both!(vreinterpretq_f32_u8, self.bytes(x))
+    }
+    #[inline(always)]
+    fn load_f16_le(self, x: &[u8; 16]) -> Self::F {
+        // SAFETY: the token proves NEON; the array is as long as the load.
+        unsafe {
+            let half = vreinterpretq_f16_u8(vld1q_u8(x.as_ptr()));
+            [vcvt_f32_f16(vget_low_f16(half)), vcvt_high_f32_f16(half)]
+        }
+    }
+    #[inline(always)]
+    fn load_bf16_le(self, x: &[u8; 16]) -> Self::F {
+        // SAFETY: the token proves NEON; the array is as long as the load.
+        unsafe {
+            let x = vreinterpretq_u16_u8(vld1q_u8(x.as_ptr()));
+            let (low, high) = (
+                vshll_n_u16::<16>(vget_low_u16(x)),
+                vshll_high_n_u16::<16>(x),
+            );
+            [vreinterpretq_f32_u32(low), vreinterpretq_f32_u32(high)]
+        }
+    }
+    #[inline(always)]
+    fn load_f16(self, x: &[u16; 8]) -> Self::F {
+        // SAFETY: the token proves NEON; the array is as long as the load.
+        unsafe {
+            let half = vreinterpretq_f16_u16(vld1q_u16(x.as_ptr()));
+            [vcvt_f32_f16(vget_low_f16(half)), vcvt_high_f32_f16(half)]
+        }
+    }
+    #[inline(always)]
+    fn store_f16(self, x: Self::F, out: &mut [u16; 8]) {
+        // SAFETY: the token proves NEON; the array is as long as the store.
+        unsafe {
+            let half = vcvt_high_f16_f32(vcvt_f16_f32(x[0]), x[1]);
+            vst1q_u16(out.as_mut_ptr(), vreinterpretq_u16_f16(half));
+        }
+    }
+    #[inline(always)]
+    fn from_u8(self, x: &[u8; 8]) -> Self::F {
+        // SAFETY: the token proves NEON; the array is as long as the load.
+        unsafe {
+            let x = vmovl_u8(vld1_u8(x.as_ptr()));
+            [
+                vcvtq_f32_u32(vmovl_u16(vget_low_u16(x))),
+                vcvtq_f32_u32(vmovl_high_u16(x)),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn from_i8(self, x: &[i8; 8]) -> Self::F {
+        // SAFETY: the token proves NEON; the array is as long as the load.
+        unsafe {
+            let x = vmovl_s8(vld1_s8(x.as_ptr()));
+            [
+                vcvtq_f32_s32(vmovl_s16(vget_low_s16(x))),
+                vcvtq_f32_s32(vmovl_high_s16(x)),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn add(self, a: Self::F, b: Self::F) -> Self::F {
+        both!(vaddq_f32, a, b)
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F {
+        both!(vsubq_f32, a, b)
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F {
+        both!(vmulq_f32, a, b)
+    }
+    #[inline(always)]
+    fn div(self, a: Self::F, b: Self::F) -> Self::F {
+        both!(vdivq_f32, a, b)
+    }
+    #[inline(always)]
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        // SAFETY: the token proves NEON.
+        unsafe { [vfmaq_f32(c[0], a[0], b[0]), vfmaq_f32(c[1], a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn min(self, a: Self::F, b: Self::F) -> Self::F {
+        both!(vminq_f32, a, b)
+    }
+    #[inline(always)]
+    fn max(self, a: Self::F, b: Self::F) -> Self::F {
+        both!(vmaxq_f32, a, b)
+    }
+    #[inline(always)]
+    fn abs(self, a: Self::F) -> Self::F {
+        both!(vabsq_f32, a)
+    }
+    #[inline(always)]
+    fn round(self, a: Self::F) -> Self::F {
+        both!(vrndnq_f32, a)
+    }
+    #[inline(always)]
+    fn pow2(self, a: Self::F) -> Self::F {
+        // SAFETY: the token proves NEON.
+        unsafe {
+            a.map(|v| {
+                let exponent = vaddq_s32(vcvtq_s32_f32(v), vdupq_n_s32(127));
+                vreinterpretq_f32_s32(vshlq_n_s32::<23>(exponent))
+            })
+        }
+    }
+    #[inline(always)]
+    fn round_i8(self, x: [Self::F; 4], out: &mut [i8; 32]) {
+        for (x, out) in [[x[0], x[1]], [x[2], x[3]]]
+            .into_iter()
+            .zip(out.as_chunks_mut::<16>().0)
+        {
+            // SAFETY: the token proves NEON; the array is as long as the store.
+            unsafe {
+                let eight = |x: Self::F| {
+                    let (low, high) = (vcvtnq_s32_f32(x[0]), vcvtnq_s32_f32(x[1]));
+                    vqmovn_s16(vcombine_s16(vqmovn_s32(low), vqmovn_s32(high)))
+                };
+                vst1q_s8(out.as_mut_ptr(), vcombine_s8(eight(x[0]), eight(x[1])));
+            }
+        }
+    }
+    #[inline(always)]
+    fn sum(self, x: Self::F) -> f32 {
+        // SAFETY: the token proves NEON.
+        unsafe { vaddvq_f32(vaddq_f32(x[0], x[1])) }
+    }
+    #[inline(always)]
+    fn max_lane(self, x: Self::F) -> f32 {
+        // SAFETY: the token proves NEON.
+        unsafe { vmaxvq_f32(vmaxq_f32(x[0], x[1])) }
+    }
+
+    #[inline(always)]
+    fn sqrt(self, x: f32) -> f32 {
+        // SAFETY: the token proves NEON.
+        unsafe { vget_lane_f32::<0>(vsqrt_f32(vdup_n_f32(x))) }
+    }
+    #[inline(always)]
+    fn f16(self, bits: u16) -> f32 {
+        // SAFETY: the token proves NEON.
+        unsafe { vgetq_lane_f32::<0>(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(bits)))) }
+    }
+}

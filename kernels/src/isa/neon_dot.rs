@@ -1,0 +1,73 @@
+//! NEON with the dot product instructions: Cortex-A55, A75, A76 (Raspberry Pi 5, RK3588) and later.
+//!
+//! `sdot` multiplies 16 pairs of bytes and adds four neighbours to each i32 lane. Its intrinsic is not stable in Rust 1.95, so it is
+//! one line of inline assembly, which the register allocator handles like any other instruction.
+
+use super::neon::{Neon, Products};
+use crate::simd::SimdOp;
+use core::arch::{aarch64::*, asm};
+
+/// Products by `sdot`.
+#[derive(Clone, Copy, Debug)]
+pub struct Sdot(());
+
+/// The token of NEON with dot products.
+pub(super) type NeonDot = Neon<Sdot>;
+
+impl NeonDot {
+    /// Asks the CPU.
+    pub(super) fn new() -> Option<NeonDot> {
+        if cfg!(miri) {
+            return None;
+        }
+        #[cfg(feature = "std")]
+        let has = std::arch::is_aarch64_feature_detected!("dotprod");
+        #[cfg(not(feature = "std"))]
+        let has = cfg!(target_feature = "dotprod");
+        has.then_some(Neon(Sdot(())))
+    }
+
+    /// Runs `op` in a function compiled for NEON with dot products.
+    #[inline]
+    pub(super) fn enter<O: SimdOp>(self, op: O) -> O::Output {
+        #[target_feature(enable = "neon,dotprod")]
+        fn inside<O: SimdOp>(s: NeonDot, op: O) -> O::Output {
+            op.eval(s)
+        }
+        // SAFETY: the token proves NEON and dot products.
+        unsafe { inside(self, op) }
+    }
+}
+
+/// `acc` plus 16 products, four neighbours to a lane.
+#[inline(always)]
+fn sdot(_: Sdot, mut acc: int32x4_t, w: int8x16_t, a: int8x16_t) -> int32x4_t {
+    // SAFETY: the token proves the dot product instructions; `sdot` touches nothing but its registers.
+    unsafe {
+        asm!(
+            ".arch_extension dotprod",
+            "sdot {acc:v}.4s, {w:v}.16b, {a:v}.16b",
+            acc = inout(vreg) acc,
+            w = in(vreg) w,
+            a = in(vreg) a,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    acc
+}
+
+impl Products for Sdot {
+    #[inline(always)]
+    fn dot_u6(self, w: [int8x16_t; 2], a: [int8x16_t; 2]) -> int32x4_t {
+        self.dot_i8(w, a)
+    }
+    #[inline(always)]
+    fn dot_i8(self, w: [int8x16_t; 2], a: [int8x16_t; 2]) -> int32x4_t {
+        sdot(self, self.dot_half(w[0], a[0]), w[1], a[1])
+    }
+    #[inline(always)]
+    fn dot_half(self, w: int8x16_t, a: int8x16_t) -> int32x4_t {
+        // SAFETY: the token proves NEON.
+        sdot(self, unsafe { vdupq_n_s32(0) }, w, a)
+    }
+}

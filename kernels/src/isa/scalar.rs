@@ -1,0 +1,243 @@
+//! Plain Rust, for every CPU: arrays of the widths that the vocabulary names, which the compiler vectorises with whatever the
+//! target has at the least (SSE2 on x86-64).
+
+use crate::simd::{Simd, SimdOp};
+use core::array::from_fn;
+use half::f16;
+
+/// The token: every CPU has plain Rust.
+#[derive(Clone, Copy, Debug)]
+pub struct Scalar(());
+
+impl Scalar {
+    /// The token.
+    pub(super) const HERE: Scalar = Scalar(());
+
+    /// Always there.
+    pub(super) fn new() -> Option<Scalar> {
+        Some(Scalar::HERE)
+    }
+
+    /// Runs `op`.
+    pub(super) fn enter<O: SimdOp>(self, op: O) -> O::Output {
+        op.eval(self)
+    }
+}
+
+/// 8 sums of 4 neighbours each.
+#[inline(always)]
+fn dot(w: [i32; 32], a: [u8; 32]) -> [i32; 8] {
+    let mut out = [0; 8];
+    for i in 0..32 {
+        out[i / 4] += w[i] * i32::from(a[i] as i8);
+    }
+    out
+}
+
+impl Simd for Scalar {
+    type B = [u8; 32];
+    type I = [i32; 8];
+    type A = [f32; 8];
+    type F = [f32; 8];
+    type S = [i32; 16];
+
+    #[inline(always)]
+    fn bytes(self, x: &[u8; 32]) -> [u8; 32] {
+        *x
+    }
+    #[inline(always)]
+    fn acts(self, x: &[i8; 32]) -> [u8; 32] {
+        x.map(|v| v as u8)
+    }
+    #[inline(always)]
+    fn nibbles(self, x: &[u8; 16]) -> [u8; 32] {
+        let mut out = [0; 32];
+        for i in 0..16 {
+            out[i] = x[i] & 15;
+            out[i + 16] = x[i] >> 4;
+        }
+        out
+    }
+    #[inline(always)]
+    fn splat_b(self, x: u8) -> [u8; 32] {
+        [x; 32]
+    }
+    #[inline(always)]
+    fn and(self, a: [u8; 32], b: [u8; 32]) -> [u8; 32] {
+        from_fn(|i| a[i] & b[i])
+    }
+    #[inline(always)]
+    fn or(self, a: [u8; 32], b: [u8; 32]) -> [u8; 32] {
+        from_fn(|i| a[i] | b[i])
+    }
+    #[inline(always)]
+    fn shr<const N: i32>(self, a: [u8; 32]) -> [u8; 32] {
+        from_fn(|i| a[i] >> N)
+    }
+    #[inline(always)]
+    fn shl<const N: i32>(self, a: [u8; 32]) -> [u8; 32] {
+        from_fn(|i| a[i] << N)
+    }
+    #[inline(always)]
+    fn test(self, a: [u8; 32], b: [u8; 32]) -> [u8; 32] {
+        from_fn(|i| if a[i] & b[i] == 0 { 0 } else { 0xff })
+    }
+    #[inline(always)]
+    fn bits(self, bits: u32) -> [u8; 32] {
+        from_fn(|i| if bits >> i & 1 == 0 { 0 } else { 0xff })
+    }
+    #[inline(always)]
+    fn table(self, table: &[i8; 16], index: [u8; 32]) -> [u8; 32] {
+        from_fn(|i| table[usize::from(index[i] & 15)] as u8)
+    }
+
+    #[inline(always)]
+    fn dot_u6(self, w: [u8; 32], a: [u8; 32]) -> [i32; 8] {
+        dot(w.map(i32::from), a)
+    }
+    #[inline(always)]
+    fn dot_i8(self, w: [u8; 32], a: [u8; 32]) -> [i32; 8] {
+        dot(w.map(|v| i32::from(v as i8)), a)
+    }
+    #[inline(always)]
+    fn scales(self, x: &[i8; 16]) -> [i32; 16] {
+        x.map(i32::from)
+    }
+    #[inline(always)]
+    fn dot_halves(self, w: [u8; 32], a: [u8; 32], scales: [i32; 16], j: usize) -> [i32; 8] {
+        let sums = self.dot_u6(w, a);
+        from_fn(|i| sums[i] * scales[2 * j + i / 4])
+    }
+    #[cfg(test)]
+    fn sum_i(self, x: [i32; 8]) -> i32 {
+        x.iter().sum()
+    }
+
+    #[inline(always)]
+    fn zero(self) -> [f32; 8] {
+        [0.0; 8]
+    }
+    #[inline(always)]
+    fn mac(self, acc: [f32; 8], x: [i32; 8], scale: f32) -> [f32; 8] {
+        from_fn(|i| acc[i] + x[i] as f32 * scale)
+    }
+    #[inline(always)]
+    fn sum_a(self, x: [f32; 8]) -> f32 {
+        self.sum(x)
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> [f32; 8] {
+        [x; 8]
+    }
+    #[inline(always)]
+    fn load(self, x: &[f32; 8]) -> [f32; 8] {
+        *x
+    }
+    #[inline(always)]
+    fn store(self, x: [f32; 8], out: &mut [f32; 8]) {
+        *out = x;
+    }
+    #[inline(always)]
+    fn load_f32_le(self, x: &[u8; 32]) -> [f32; 8] {
+        from_fn(|i| f32::from_le_bytes([x[4 * i], x[4 * i + 1], x[4 * i + 2], x[4 * i + 3]]))
+    }
+    #[inline(always)]
+    fn load_f16_le(self, x: &[u8; 16]) -> [f32; 8] {
+        from_fn(|i| f16::from_le_bytes([x[2 * i], x[2 * i + 1]]).to_f32())
+    }
+    #[inline(always)]
+    fn load_bf16_le(self, x: &[u8; 16]) -> [f32; 8] {
+        from_fn(|i| f32::from_le_bytes([0, 0, x[2 * i], x[2 * i + 1]]))
+    }
+    #[inline(always)]
+    fn load_f16(self, x: &[u16; 8]) -> [f32; 8] {
+        x.map(|bits| f16::from_bits(bits).to_f32())
+    }
+    #[inline(always)]
+    fn store_f16(self, x: [f32; 8], out: &mut [u16; 8]) {
+        *out = x.map(|v| f16::from_f32(v).to_bits());
+    }
+    #[inline(always)]
+    fn from_u8(self, x: &[u8; 8]) -> [f32; 8] {
+        x.map(f32::from)
+    }
+    #[inline(always)]
+    fn from_i8(self, x: &[i8; 8]) -> [f32; 8] {
+        x.map(f32::from)
+    }
+    #[inline(always)]
+    fn add(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        from_fn(|i| a[i] + b[i])
+    }
+    #[inline(always)]
+    fn sub(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        from_fn(|i| a[i] - b[i])
+    }
+    #[inline(always)]
+    fn mul(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        from_fn(|i| a[i] * b[i])
+    }
+    #[inline(always)]
+    fn div(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        from_fn(|i| a[i] / b[i])
+    }
+    #[inline(always)]
+    fn fma(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
+        from_fn(|i| a[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    fn min(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        from_fn(|i| if a[i] < b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    fn max(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    fn abs(self, a: [f32; 8]) -> [f32; 8] {
+        a.map(|v| f32::from_bits(v.to_bits() & 0x7fff_ffff))
+    }
+    #[inline(always)]
+    fn round(self, a: [f32; 8]) -> [f32; 8] {
+        // Adding 1.5 * 2^23 pushes the fraction out of the mantissa, rounded to nearest even.
+        a.map(|v| (v + 12_582_912.0) - 12_582_912.0)
+    }
+    #[inline(always)]
+    fn pow2(self, a: [f32; 8]) -> [f32; 8] {
+        a.map(|v| f32::from_bits(((v as i32).wrapping_add(127) as u32) << 23))
+    }
+    #[inline(always)]
+    fn round_i8(self, x: [[f32; 8]; 4], out: &mut [i8; 32]) {
+        for (x, out) in x.iter().zip(out.as_chunks_mut::<8>().0) {
+            *out = self.round(*x).map(|v| v as i8);
+        }
+    }
+    #[inline(always)]
+    fn sum(self, x: [f32; 8]) -> f32 {
+        ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]))
+    }
+    #[inline(always)]
+    fn max_lane(self, x: [f32; 8]) -> f32 {
+        x.into_iter()
+            .fold(f32::NEG_INFINITY, |m, v| if v > m { v } else { m })
+    }
+
+    #[inline(always)]
+    fn sqrt(self, x: f32) -> f32 {
+        // Newton in f64, from half the exponent: each step doubles the digits, and 53 bits round to the right 24.
+        if x <= 0.0 || !x.is_finite() {
+            return if x < 0.0 { f32::NAN } else { x };
+        }
+        let x = f64::from(x);
+        let mut y = f64::from_bits((x.to_bits() >> 1) + 0x1ff8_0000_0000_0000);
+        for _ in 0..5 {
+            y = 0.5 * (y + x / y);
+        }
+        y as f32
+    }
+    #[inline(always)]
+    fn f16(self, bits: u16) -> f32 {
+        f16::from_bits(bits).to_f32()
+    }
+}

@@ -1,0 +1,12 @@
+//! What a forward pass is made of: one file an operation, each written over [`Simd`](crate::simd::Simd) and entered by a safe
+//! function that takes an [`Isa`](crate::Isa) and checks the lengths once.
+
+pub(crate) mod acts;
+pub(crate) mod attend;
+pub(crate) mod exp;
+pub(crate) mod matmul;
+pub(crate) mod norm;
+pub(crate) mod rope;
+pub(crate) mod silu;
+pub(crate) mod softmax;
+pub(crate) mod vector;

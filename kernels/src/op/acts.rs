@@ -1,0 +1,258 @@
+//! Activations, and their quantisation to int8.
+//!
+//! A block of 32 activations becomes int8 with one f32 scale, `d = max|x| / 127`, rounded to nearest (ties to even); no value is
+//! -128, on which the integer kernels rely. With it come the sums that formats with a minimum or an offset need,
+//! `d * sum(q)` over 32 and over 16, so that a row pays one multiplication for its minimum and not 32.
+//!
+//! All f32 companions of a row lie together, `scale_len(cols)` floats in all:
+//!
+//! ```text
+//!   d: cols/32 | s32: cols/32 | s16: cols/16
+//! ```
+//!
+//! A block that holds an infinity or NaN gets the scale NaN, so that what is wrong stays visible in the result.
+
+use crate::Isa;
+use crate::simd::{Simd, SimdOp};
+
+/// Activations in a block.
+const BLOCK: usize = 32;
+
+/// Floats that go with a row of `cols` quantised activations: scales and sums.
+pub const fn scale_len(cols: usize) -> usize {
+    cols / BLOCK * 4
+}
+
+/// Rows of activations, one a token, for [`crate::matmul`].
+#[derive(Clone, Copy, Debug)]
+pub struct Acts<'a> {
+    cols: usize,
+    tokens: usize,
+    x: &'a [f32],
+    q: &'a [i8],
+    scales: &'a [f32],
+}
+
+impl<'a> Acts<'a> {
+    /// Activations with their int8 form, as [`quantize`] makes it: `x` and `q` are `tokens x cols`, `scales` is
+    /// `tokens x scale_len(cols)`.
+    ///
+    /// # Panics
+    /// If the lengths do not fit each other, or `cols` is not a multiple of 32.
+    pub fn new(cols: usize, x: &'a [f32], q: &'a [i8], scales: &'a [f32]) -> Acts<'a> {
+        let acts = Acts {
+            q,
+            scales,
+            ..Acts::floats(cols, x)
+        };
+        assert!(
+            cols.is_multiple_of(BLOCK),
+            "{cols} columns are not whole blocks of {BLOCK}"
+        );
+        assert_eq!(q.len(), x.len(), "as many int8 activations as f32 ones");
+        assert_eq!(
+            scales.len(),
+            acts.tokens * scale_len(cols),
+            "scales and sums of all tokens"
+        );
+        acts
+    }
+
+    /// Activations for the float formats only (see [`crate::Format::needs_int8`]); any number of columns.
+    ///
+    /// # Panics
+    /// If `cols` is 0 or `x` is not whole rows.
+    pub fn floats(cols: usize, x: &'a [f32]) -> Acts<'a> {
+        assert!(cols > 0, "a row of activations has columns");
+        assert!(
+            x.len().is_multiple_of(cols),
+            "{} activations are not whole rows of {cols}",
+            x.len()
+        );
+        Acts {
+            cols,
+            tokens: x.len() / cols,
+            x,
+            q: &[],
+            scales: &[],
+        }
+    }
+
+    /// Numbers in a row.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Rows.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// Whether the int8 form is there.
+    pub fn has_int8(&self) -> bool {
+        !self.q.is_empty() || self.tokens == 0
+    }
+
+    /// The rows of tokens `start .. start + n`.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    pub fn rows(&self, start: usize, n: usize) -> Acts<'a> {
+        let cut = |width: usize| start * width..(start + n) * width;
+        let (q, scales) = if self.q.is_empty() {
+            (self.q, self.scales)
+        } else {
+            (
+                &self.q[cut(self.cols)],
+                &self.scales[cut(scale_len(self.cols))],
+            )
+        };
+        Acts {
+            cols: self.cols,
+            tokens: n,
+            x: &self.x[cut(self.cols)],
+            q,
+            scales,
+        }
+    }
+
+    /// `T` rows from `start`, as the kernels read them.
+    #[inline(always)]
+    pub(crate) fn group<const T: usize>(&self, start: usize) -> [Act<'a>; T] {
+        let mut out = [Act {
+            x: &[],
+            q: &[],
+            d: &[],
+            s32: &[],
+            s16: &[],
+        }; T];
+        for t in 0..T {
+            let row = self.rows(start + t, 1);
+            let n = row.q.len() / BLOCK;
+            let (d, sums) = row.scales.split_at(n);
+            let (s32, s16) = sums.split_at(n);
+            out[t] = Act {
+                x: row.x,
+                q: row.q.as_chunks().0,
+                d,
+                s32,
+                s16,
+            };
+        }
+        out
+    }
+}
+
+/// One token's activations.
+#[derive(Clone, Copy)]
+pub(crate) struct Act<'a> {
+    /// As they were.
+    pub(crate) x: &'a [f32],
+    /// As int8, by the block.
+    pub(crate) q: &'a [[i8; 32]],
+    /// A block's scale.
+    pub(crate) d: &'a [f32],
+    /// Scale times sum, per block.
+    pub(crate) s32: &'a [f32],
+    /// Scale times sum, per half of a block.
+    pub(crate) s16: &'a [f32],
+}
+
+impl Act<'_> {
+    /// The first `n` blocks of each: after this the compiler knows the lengths and checks no index below `n`.
+    #[inline(always)]
+    pub(crate) fn cut<const T: usize>(acts: &[Self; T], n: usize) -> [Self; T] {
+        let mut out = *acts;
+        for a in &mut out {
+            a.q = &a.q[..n];
+            a.d = &a.d[..n];
+            a.s32 = &a.s32[..n];
+        }
+        out
+    }
+}
+
+/// Quantises rows of `cols` activations: `q` as long as `x`, `scales` `scale_len(cols)` a row.
+///
+/// # Panics
+/// If the lengths do not fit each other, or `cols` is not a multiple of 32.
+pub fn quantize(isa: Isa, x: &[f32], cols: usize, q: &mut [i8], scales: &mut [f32]) {
+    assert!(
+        cols > 0 && cols.is_multiple_of(BLOCK),
+        "{cols} columns are not whole blocks of {BLOCK}"
+    );
+    assert!(
+        x.len().is_multiple_of(cols),
+        "{} activations are not whole rows of {cols}",
+        x.len()
+    );
+    assert_eq!(q.len(), x.len(), "as many int8 activations as f32 ones");
+    assert_eq!(
+        scales.len(),
+        x.len() / cols * scale_len(cols),
+        "scales and sums of all tokens"
+    );
+    let rows = x.chunks_exact(cols).zip(q.chunks_exact_mut(cols));
+    for ((x, q), scales) in rows.zip(scales.chunks_exact_mut(scale_len(cols))) {
+        isa.dispatch(Quantize { x, q, scales });
+    }
+}
+
+/// Quantises one row.
+struct Quantize<'a> {
+    x: &'a [f32],
+    q: &'a mut [i8],
+    scales: &'a mut [f32],
+}
+
+impl SimdOp for Quantize<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, s: S) {
+        let n = self.x.len() / BLOCK;
+        let (d, sums) = self.scales.split_at_mut(n);
+        let (s32, s16) = sums.split_at_mut(n);
+        let (s16, _) = s16.as_chunks_mut::<2>();
+        let (x, _) = self.x.as_chunks::<8>();
+        let (x, _) = x.as_chunks::<4>();
+        let (q, _) = self.q.as_chunks_mut::<BLOCK>();
+        for ((((x, q), d), s32), s16) in x.iter().zip(q).zip(d).zip(s32).zip(s16) {
+            *d = block(s, x, q);
+            let half = |q: &[i8]| q.iter().map(|v| i32::from(*v)).sum::<i32>() as f32;
+            let (low, high) = (half(&q[..16]), half(&q[16..]));
+            *s32 = *d * (low + high);
+            *s16 = [*d * low, *d * high];
+        }
+    }
+}
+
+/// Quantises 32 activations and returns their scale.
+#[inline(always)]
+fn block<S: Simd>(s: S, x: &[[f32; 8]; 4], q: &mut [i8; 32]) -> f32 {
+    let x = [s.load(&x[0]), s.load(&x[1]), s.load(&x[2]), s.load(&x[3])];
+    let (mut largest, mut flaw) = (s.splat(0.0), s.splat(0.0));
+    for x in x {
+        largest = s.max(s.abs(x), largest);
+        flaw = s.fma(x, s.splat(0.0), flaw);
+    }
+    // Zero times a finite number is zero, times an infinity or NaN it is NaN.
+    let flaw = s.sum(flaw);
+    let d = if flaw == 0.0 {
+        s.max_lane(largest) / 127.0
+    } else {
+        f32::NAN
+    };
+    let inverse = if d > 0.0 { 1.0 / d } else { 0.0 };
+    if inverse.is_finite() && inverse > 0.0 {
+        let scale = s.splat(inverse);
+        let limit = s.splat(127.0);
+        let lowest = s.splat(-127.0);
+        s.round_i8(x.map(|x| s.max(lowest, s.min(limit, s.mul(x, scale)))), q);
+        d
+    } else {
+        // All zero, too small to divide by (below 2^-121 or so), or flawed.
+        q.fill(0);
+        if flaw == 0.0 { 0.0 } else { f32::NAN }
+    }
+}

@@ -1,0 +1,106 @@
+//! Which kernel a matrix gets: decided once, from the instruction set and the format, and kept with the matrix.
+//!
+//! Today every pair has the kernel that `quant` and `isa` make together. A hand-tuned one will be chosen here.
+
+use crate::op::acts::Acts;
+use crate::op::matmul::{GROUP, PANEL, Tile, panel};
+use crate::quant::{Quant, Visit};
+use crate::{Format, Isa};
+
+/// Products of one panel of rows with a group of tokens.
+type PanelFn = fn(Isa, &[u8], usize, &Acts<'_>, usize, &mut Tile);
+
+/// A format's products on one instruction set.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel {
+    isa: Isa,
+    format: Format,
+    one: PanelFn,
+    two: PanelFn,
+    four: PanelFn,
+}
+
+/// The kernel for weights of that format.
+pub fn plan(isa: Isa, format: Format) -> Kernel {
+    struct Find(Isa, Format);
+    impl Visit for Find {
+        type Output = Kernel;
+        fn visit<Q: Quant>(self) -> Kernel {
+            let Find(isa, format) = self;
+            Kernel {
+                isa,
+                format,
+                one: panel::<Q, 1>,
+                two: panel::<Q, 2>,
+                four: panel::<Q, GROUP>,
+            }
+        }
+    }
+    format.visit(Find(isa, format))
+}
+
+impl Kernel {
+    /// The instruction set.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// The format.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// `weights[r] . acts[t]` for all rows and tokens, handed over piecewise: `store(token, first_row, values)`.
+    ///
+    /// # Panics
+    /// If `weights` has not the length of `rows` rows of `acts.cols()` numbers, or the format needs int8 activations
+    /// ([`Format::needs_int8`]) and `acts` has none.
+    pub fn matmul(
+        &self,
+        weights: &[u8],
+        rows: usize,
+        acts: &Acts<'_>,
+        store: &mut dyn FnMut(usize, usize, &[f32]),
+    ) {
+        let name = self.format.name();
+        let Some(row_bytes) = self.format.row_bytes(acts.cols()) else {
+            panic_columns(name, acts.cols());
+        };
+        assert_eq!(
+            Some(weights.len()),
+            row_bytes.checked_mul(rows),
+            "{name}: bytes of {rows} rows of {}",
+            acts.cols()
+        );
+        assert!(
+            !self.format.needs_int8() || acts.has_int8(),
+            "{name} multiplies int8 activations"
+        );
+        let mut tile = [[0.0; PANEL]; GROUP];
+        for (p, weights) in weights.chunks(PANEL * row_bytes).enumerate() {
+            let height = weights.len() / row_bytes;
+            let mut token = 0;
+            while token < acts.tokens() {
+                let (group, panel) = match acts.tokens() - token {
+                    GROUP.. => (GROUP, self.four),
+                    2.. => (2, self.two),
+                    _ => (1, self.one),
+                };
+                panel(self.isa, weights, row_bytes, acts, token, &mut tile);
+                for (t, values) in tile[..group].iter().enumerate() {
+                    store(token + t, p * PANEL, &values[..height]);
+                }
+                token += group;
+            }
+        }
+    }
+}
+
+/// The caller broke the contract of [`Kernel::matmul`].
+#[expect(
+    clippy::panic,
+    reason = "a broken contract of the caller, as the assertions beside it"
+)]
+fn panic_columns(format: &str, cols: usize) -> ! {
+    panic!("{format}: {cols} columns are not whole blocks");
+}

@@ -1,0 +1,178 @@
+//! The weight formats of GGUF files.
+//!
+//! A format is one file in `quant/` and one line in `quants!`. It says how its block lies in the file, how a block decodes to
+//! f32 ([`Quant::decode`], plain and exact), and how a row multiplies activations ([`Quant::dot`], written over
+//! [`Simd`]).
+//!
+//! Three shapes cover all of them:
+//! - *floats*: the weights become f32 and multiply f32 activations;
+//! - *lines*, `y = d * q + m` with q from 0 to 63: the block sum is `d * da * sum(q * a) + m * (da * sum(a))`, and the
+//!   last factor comes ready with the activations. Formats with an offset (`d * (q - 8)`) are lines with `m = -8 d`, which saves
+//!   making the weights signed;
+//! - *codes*, `y = d * c` with c a signed byte, from the file or out of a table of 16.
+//!
+//! Layouts: models.md of the facts, section 1.3; the bytes are checked against the numpy decoder of the `gguf` package (see
+//! `tests/formats.rs`).
+
+use crate::op::acts::Act;
+use crate::simd::Simd;
+
+pub(crate) mod blocks;
+pub(crate) mod floats;
+pub(crate) mod k;
+
+mod bf16;
+mod f16;
+mod f32;
+mod iq4_nl;
+mod iq4_xs;
+mod mxfp4;
+mod q2_k;
+mod q3_k;
+mod q4_0;
+mod q4_1;
+mod q4_k;
+mod q5_0;
+mod q5_1;
+mod q5_k;
+mod q6_k;
+mod q8_0;
+
+/// What a format's file gives.
+pub(crate) trait Quant {
+    /// Weights in a block.
+    const BLOCK: usize;
+    /// Bytes of a block.
+    const BYTES: usize;
+    /// Whether it multiplies int8 activations (else f32).
+    const INT8: bool;
+
+    /// Decodes whole blocks; `out.len() = bytes.len() / BYTES * BLOCK`.
+    fn decode(bytes: &[u8], out: &mut [f32]);
+
+    /// One row of weights times `T` tokens, unpacking the row once.
+    ///
+    /// `row` holds whole blocks for as many columns as the activations have.
+    fn dot<S: Simd, const T: usize>(s: S, row: &[u8], acts: &[Act<'_>; T]) -> [f32; T];
+}
+
+macro_rules! quants {
+    ($($id:literal $name:literal $variant:ident $ty:ty),* $(,)?) => {
+        /// A weight format.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Format {
+            $(
+                #[doc = concat!("`", $name, "`")]
+                $variant,
+            )*
+        }
+
+        impl Format {
+            /// Every format there are kernels for.
+            pub const ALL: &'static [Format] = &[$(Format::$variant),*];
+
+            /// The format with that ggml type id, if there are kernels for it.
+            pub fn from_ggml(id: u32) -> Option<Format> {
+                match id {
+                    $($id => Some(Format::$variant),)*
+                    _ => None,
+                }
+            }
+
+            /// Its type id in GGUF files.
+            pub fn ggml_id(self) -> u32 {
+                match self { $(Format::$variant => $id),* }
+            }
+
+            /// Its name, as llama.cpp prints it.
+            pub fn name(self) -> &'static str {
+                match self { $(Format::$variant => $name),* }
+            }
+
+            /// Weights in a block.
+            pub fn block(self) -> usize {
+                match self { $(Format::$variant => <$ty>::BLOCK),* }
+            }
+
+            /// Bytes of a block.
+            pub fn block_bytes(self) -> usize {
+                match self { $(Format::$variant => <$ty>::BYTES),* }
+            }
+
+            /// Whether its kernels want activations as int8 ([`crate::quantize`]); if not, they read the f32.
+            pub fn needs_int8(self) -> bool {
+                match self { $(Format::$variant => <$ty>::INT8),* }
+            }
+
+            /// Calls `v` with the type behind the value.
+            pub(crate) fn visit<V: Visit>(self, v: V) -> V::Output {
+                match self { $(Format::$variant => v.visit::<$ty>()),* }
+            }
+        }
+    };
+}
+
+/// A computation that is generic over the format.
+pub(crate) trait Visit {
+    /// What it returns.
+    type Output;
+    /// The computation.
+    fn visit<Q: Quant>(self) -> Self::Output;
+}
+
+quants! {
+    0 "F32" F32 f32::F32,
+    1 "F16" F16 f16::F16,
+    30 "BF16" Bf16 bf16::Bf16,
+    2 "Q4_0" Q4_0 q4_0::Q4_0,
+    3 "Q4_1" Q4_1 q4_1::Q4_1,
+    6 "Q5_0" Q5_0 q5_0::Q5_0,
+    7 "Q5_1" Q5_1 q5_1::Q5_1,
+    8 "Q8_0" Q8_0 q8_0::Q8_0,
+    10 "Q2_K" Q2K q2_k::Q2K,
+    11 "Q3_K" Q3K q3_k::Q3K,
+    12 "Q4_K" Q4K q4_k::Q4K,
+    13 "Q5_K" Q5K q5_k::Q5K,
+    14 "Q6_K" Q6K q6_k::Q6K,
+    20 "IQ4_NL" Iq4Nl iq4_nl::Iq4Nl,
+    23 "IQ4_XS" Iq4Xs iq4_xs::Iq4Xs,
+    39 "MXFP4" Mxfp4 mxfp4::Mxfp4,
+}
+
+impl Format {
+    /// Bytes of a row of `cols` weights; `None` when `cols` is not whole blocks, or the product overflows.
+    pub fn row_bytes(self, cols: usize) -> Option<usize> {
+        if !cols.is_multiple_of(self.block()) {
+            return None;
+        }
+        (cols / self.block()).checked_mul(self.block_bytes())
+    }
+}
+
+/// Decodes whole blocks to f32: exactly what the format defines, rounded once.
+///
+/// # Panics
+/// If `bytes` is not whole blocks or `out` has not their length.
+pub fn decode(format: Format, bytes: &[u8], out: &mut [f32]) {
+    struct Decode<'a>(&'a [u8], &'a mut [f32]);
+    impl Visit for Decode<'_> {
+        type Output = ();
+        fn visit<Q: Quant>(self) {
+            Q::decode(self.0, self.1);
+        }
+    }
+    let blocks = bytes.len() / format.block_bytes();
+    assert_eq!(
+        bytes.len(),
+        blocks * format.block_bytes(),
+        "{}: not whole blocks",
+        format.name()
+    );
+    assert_eq!(
+        out.len(),
+        blocks * format.block(),
+        "{}: wrong length to decode into",
+        format.name()
+    );
+    format.visit(Decode(bytes, out));
+}

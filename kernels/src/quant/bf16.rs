@@ -1,0 +1,33 @@
+//! BF16: the upper half of an f32, two bytes a weight. Multiplies f32 activations.
+
+use super::Quant;
+use super::floats::{Floats, decode_each};
+use crate::op::acts::Act;
+use crate::simd::Simd;
+
+/// See the head of this file.
+pub(crate) struct Bf16;
+
+impl Quant for Bf16 {
+    const BLOCK: usize = 1;
+    const BYTES: usize = 2;
+    const INT8: bool = false;
+
+    fn decode(bytes: &[u8], out: &mut [f32]) {
+        decode_each(bytes, out, |b: &[u8; 2]| {
+            f32::from_le_bytes([0, 0, b[0], b[1]])
+        });
+    }
+
+    #[inline(always)]
+    fn dot<S: Simd, const T: usize>(s: S, row: &[u8], acts: &[Act<'_>; T]) -> [f32; T] {
+        Self::dot_floats(s, row, acts)
+    }
+}
+
+impl Floats<16> for Bf16 {
+    #[inline(always)]
+    fn eight<S: Simd>(s: S, bytes: &[u8; 16]) -> S::F {
+        s.load_bf16_le(bytes)
+    }
+}

@@ -1,0 +1,54 @@
+//! `IQ4_NL`: 32 weights of 4 bits through a table of 16 unequal steps, in 18 bytes (4.5 bits a weight).
+//!
+//! ```text
+//!   0 d: f16 | 2 qs: 16 bytes            weight i = d * TABLE[q_i]
+//!             q 0..15 the low nibbles, q 16..31 the high ones
+//! ```
+
+use super::Quant;
+use super::blocks::{Codes, decode_blocks, f16_at, field, nibble, u16_at};
+use crate::op::acts::Act;
+use crate::simd::Simd;
+
+/// See the head of this file.
+pub(crate) struct Iq4Nl;
+
+/// The steps, finer around zero, where most weights lie.
+pub(crate) const TABLE: [i8; 16] = [
+    -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
+];
+
+const BYTES: usize = 18;
+const D: usize = 0;
+const QS: usize = 2;
+const _: () = assert!(QS + 16 == BYTES, "fields fill the block");
+
+impl Quant for Iq4Nl {
+    const BLOCK: usize = 32;
+    const BYTES: usize = BYTES;
+    const INT8: bool = true;
+
+    fn decode(bytes: &[u8], out: &mut [f32]) {
+        decode_blocks::<BYTES, 32>(bytes, out, |block, out| {
+            let d = f16_at(block, D);
+            for (i, out) in out.iter_mut().enumerate() {
+                *out = d * f32::from(TABLE[usize::from(nibble(&block[QS..], i))]);
+            }
+        });
+    }
+
+    #[inline(always)]
+    fn dot<S: Simd, const T: usize>(s: S, row: &[u8], acts: &[Act<'_>; T]) -> [f32; T] {
+        Self::dot_codes(s, row, acts)
+    }
+}
+
+impl Codes<BYTES> for Iq4Nl {
+    #[inline(always)]
+    fn codes<S: Simd>(s: S, block: &[u8; BYTES]) -> (S::B, f32) {
+        (
+            s.table(&TABLE, s.nibbles(field(block, QS))),
+            s.f16(u16_at(block, D)),
+        )
+    }
+}

@@ -1,0 +1,83 @@
+//! `IQ4_XS`: 256 weights of 4 bits through the table of `IQ4_NL`, a 6-bit scale around 32 for every 32, in 136 bytes (4.25 bits a
+//! weight).
+//!
+//! ```text
+//!   0 d: f16 | 2 scales_h: u16 | 4 scales_l: 4 bytes | 8 qs: 128 bytes
+//!     weight i of block j = d * (scale_j - 32) * TABLE[q_i]; 16 bytes a block, low nibbles 0..15, high ones 16..31
+//!     scale j: low four bits nibble j of scales_l, high two bits bits 2j, 2j+1 of scales_h
+//! ```
+
+use super::Quant;
+use super::blocks::{decode_blocks, f16_at, field, nibble, u16_at, u32_at};
+use super::iq4_nl::TABLE;
+use super::k::{K, Supers, products};
+use crate::op::acts::Act;
+use crate::simd::Simd;
+
+/// See the head of this file.
+pub(crate) struct Iq4Xs;
+
+const BYTES: usize = 136;
+const D: usize = 0;
+const SCALES_H: usize = 2;
+const SCALES_L: usize = 4;
+const QS: usize = 8;
+const _: () = assert!(
+    SCALES_L + 4 == QS && QS + 128 == BYTES,
+    "fields fill the block"
+);
+
+/// The eight scales, less 32.
+#[inline(always)]
+fn scales(block: &[u8; BYTES]) -> [i8; 8] {
+    let (high, low) = (u16_at(block, SCALES_H), u32_at(block, SCALES_L));
+    core::array::from_fn(|j| {
+        let scale = (low >> (4 * j) & 15) as i8 | ((high >> (2 * j) & 3) as i8) << 4;
+        scale - 32
+    })
+}
+
+impl Quant for Iq4Xs {
+    const BLOCK: usize = K;
+    const BYTES: usize = BYTES;
+    const INT8: bool = true;
+
+    fn decode(bytes: &[u8], out: &mut [f32]) {
+        decode_blocks::<BYTES, K>(bytes, out, |block, out| {
+            let d = f16_at(block, D);
+            let scales = scales(block);
+            for (j, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+                let d = d * f32::from(scales[j]);
+                for (i, out) in out.iter_mut().enumerate() {
+                    *out = d * f32::from(TABLE[usize::from(nibble(&block[QS + 16 * j..], i))]);
+                }
+            }
+        });
+    }
+
+    #[inline(always)]
+    fn dot<S: Simd, const T: usize>(s: S, row: &[u8], acts: &[Act<'_>; T]) -> [f32; T] {
+        let blocks = row.as_chunks::<BYTES>().0;
+        let acts = Supers::of(acts, blocks.len());
+        let mut sums = [s.zero(); T];
+        for (i, block) in blocks.iter().enumerate() {
+            let scales = s.mul(s.from_i8(&scales(block)), s.splat(s.f16(u16_at(block, D))));
+            let mut factors = [[0.0; 8]; T];
+            for t in 0..T {
+                factors[t] = products(s, scales, &acts[t].d[i]);
+            }
+            for j in 0..8 {
+                let c = s.table(&TABLE, s.nibbles(field(block, QS + 16 * j)));
+                for t in 0..T {
+                    let a = s.acts(&acts[t].q[i][j]);
+                    sums[t] = s.mac(sums[t], s.dot_i8(c, a), factors[t][j]);
+                }
+            }
+        }
+        let mut out = [0.0; T];
+        for t in 0..T {
+            out[t] = s.sum_a(sums[t]);
+        }
+        out
+    }
+}

@@ -1,0 +1,96 @@
+//! What the formats with superblocks of 256 share: activations by the superblock, and the 6-bit scales of `Q4_K` and `Q5_K`.
+//!
+//! ggml multiplies superblocks by activations with one scale per 256; here they keep one per 32, which costs a multiplication per
+//! block and halves the rounding error of the activations. The eight factors `d * scale_j * da_j` are made at once.
+
+use super::blocks::u32_at;
+use crate::op::acts::Act;
+use crate::simd::Simd;
+
+/// Weights in a superblock.
+pub(crate) const K: usize = 256;
+
+/// One token's activations, by the superblock.
+#[derive(Clone, Copy)]
+pub(crate) struct Supers<'a> {
+    /// Eight blocks of 32.
+    pub(crate) q: &'a [[[i8; 32]; 8]],
+    /// Their scales.
+    pub(crate) d: &'a [[f32; 8]],
+    /// Scale times sum, per 32.
+    pub(crate) s32: &'a [[f32; 8]],
+    /// Scale times sum, per 16.
+    pub(crate) s16: &'a [[f32; 16]],
+}
+
+impl<'a> Supers<'a> {
+    /// `T` tokens' activations as `n` superblocks each.
+    #[inline(always)]
+    pub(crate) fn of<const T: usize>(acts: &[Act<'a>; T], n: usize) -> [Supers<'a>; T] {
+        let mut out = [Supers {
+            q: &[],
+            d: &[],
+            s32: &[],
+            s16: &[],
+        }; T];
+        for t in 0..T {
+            let a = &acts[t];
+            out[t] = Supers {
+                q: &a.q.as_chunks().0[..n],
+                d: &a.d.as_chunks().0[..n],
+                s32: &a.s32.as_chunks().0[..n],
+                s16: &a.s16.as_chunks().0[..n],
+            };
+        }
+        out
+    }
+}
+
+/// `a * b`, eight at once.
+#[inline(always)]
+pub(crate) fn products<S: Simd>(s: S, a: S::F, b: &[f32; 8]) -> [f32; 8] {
+    let mut out = [0.0; 8];
+    s.store(s.mul(a, s.load(b)), &mut out);
+    out
+}
+
+/// The sum of `d * scale_j * s16_j` over the 16 groups of a superblock, times `by`, added lane by lane to `acc`.
+#[inline(always)]
+pub(crate) fn offsets<S: Simd>(s: S, acc: S::F, scales: [S::F; 2], s16: &[f32; 16]) -> S::F {
+    let (halves, _) = s16.as_chunks::<8>();
+    s.fma(
+        scales[1],
+        s.load(&halves[1]),
+        s.fma(scales[0], s.load(&halves[0]), acc),
+    )
+}
+
+/// 16 bytes as two arrays of 8.
+#[inline(always)]
+pub(crate) fn split<T>(x: &[T; 16]) -> [&[T; 8]; 2] {
+    let (halves, _) = x.as_chunks::<8>();
+    [&halves[0], &halves[1]]
+}
+
+/// The eight 6-bit scales and eight 6-bit mins of `Q4_K` and `Q5_K`, from the 12 bytes at `at`.
+///
+/// ```text
+/// bytes 0-3   mm ssssss   scale 0-3, and the high two bits of scale 4-7
+/// bytes 4-7   mm mmmmmm   min   0-3, and the high two bits of min   4-7
+/// bytes 8-11  mmmm ssss   the low nibbles of scale 4-7 and of min 4-7
+/// ```
+#[inline(always)]
+pub(crate) fn scales_mins(block: &[u8], at: usize) -> ([u8; 8], [u8; 8]) {
+    const SIX: u32 = 0x3f3f_3f3f;
+    const FOUR: u32 = 0x0f0f_0f0f;
+    const TWO: u32 = 0x0303_0303;
+    let (a, b, c) = (
+        u32_at(block, at),
+        u32_at(block, at + 4),
+        u32_at(block, at + 8),
+    );
+    let pair = |low: u32, high: u32| (u64::from(low) | u64::from(high) << 32).to_le_bytes();
+    let scales = pair(a & SIX, c & FOUR | (a >> 6 & TWO) << 4);
+    let mins = pair(b & SIX, c >> 4 & FOUR | (b >> 6 & TWO) << 4);
+    (scales, mins)
+}

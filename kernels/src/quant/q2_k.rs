@@ -1,0 +1,81 @@
+//! `Q2_K`: 256 weights of 2 bits, a 4-bit scale and a 4-bit minimum for every 16, in 84 bytes (2.625 bits a weight).
+//!
+//! ```text
+//!   0 scales: 16 bytes, mmmm ssss | 16 qs: 64 bytes | 80 d: f16 | 82 dmin: f16
+//!     weight l of block k of half h (each half four blocks of 32) = d * scale * q - dmin * min
+//!     scale and min from byte 8h + 2k + l/16;  q: bits 2k, 2k+1 of qs[32h + l]
+//! ```
+
+use super::Quant;
+use super::blocks::{decode_blocks, f16_at, field, u16_at};
+use super::k::{K, Supers, offsets, products, split};
+use crate::op::acts::Act;
+use crate::simd::Simd;
+
+/// See the head of this file.
+pub(crate) struct Q2K;
+
+const BYTES: usize = 84;
+const SCALES: usize = 0;
+const QS: usize = 16;
+const D: usize = 80;
+const DMIN: usize = 82;
+const _: () = assert!(
+    SCALES + 16 == QS && QS + 64 == D && D + 2 == DMIN && DMIN + 2 == BYTES,
+    "fields fill the block"
+);
+
+impl Quant for Q2K {
+    const BLOCK: usize = K;
+    const BYTES: usize = BYTES;
+    const INT8: bool = true;
+
+    fn decode(bytes: &[u8], out: &mut [f32]) {
+        decode_blocks::<BYTES, K>(bytes, out, |block, out| {
+            let (d, dmin) = (f16_at(block, D), f16_at(block, DMIN));
+            for (i, out) in out.iter_mut().enumerate() {
+                let (h, k, l) = (i / 128, i / 32 % 4, i % 32);
+                let q = block[QS + 32 * h + l] >> (2 * k) & 3;
+                let byte = block[SCALES + i / 16];
+                *out = d * f32::from(byte & 15) * f32::from(q) - dmin * f32::from(byte >> 4);
+            }
+        });
+    }
+
+    #[inline(always)]
+    fn dot<S: Simd, const T: usize>(s: S, row: &[u8], acts: &[Act<'_>; T]) -> [f32; T] {
+        let blocks = row.as_chunks::<BYTES>().0;
+        let acts = Supers::of(acts, blocks.len());
+        let (mut sums, mut mins) = ([s.zero(); T], [s.splat(0.0); T]);
+        for (i, block) in blocks.iter().enumerate() {
+            let d = s.f16(u16_at(block, D));
+            let bytes: &[u8; 16] = field(block, SCALES);
+            let scales = s.scales(&bytes.map(|v| (v & 15).cast_signed()));
+            let lows = bytes.map(|v| v >> 4);
+            let offset =
+                split(&lows).map(|x| s.mul(s.from_u8(x), s.splat(-s.f16(u16_at(block, DMIN)))));
+            let mut factors = [[0.0; 8]; T];
+            for t in 0..T {
+                factors[t] = products(s, s.splat(d), &acts[t].d[i]);
+                mins[t] = offsets(s, mins[t], offset, &acts[t].s16[i]);
+            }
+            for h in 0..2 {
+                let mut x = s.bytes(field(block, QS + 32 * h));
+                for k in 0..4 {
+                    let j = 4 * h + k;
+                    let q = s.and(x, s.splat_b(3));
+                    x = s.shr::<2>(x);
+                    for t in 0..T {
+                        let a = s.acts(&acts[t].q[i][j]);
+                        sums[t] = s.mac(sums[t], s.dot_halves(q, a, scales, j), factors[t][j]);
+                    }
+                }
+            }
+        }
+        let mut out = [0.0; T];
+        for t in 0..T {
+            out[t] = s.sum_a(sums[t]) + s.sum(mins[t]);
+        }
+        out
+    }
+}

@@ -1,0 +1,49 @@
+//! `Q5_0`: 32 weights of 5 bits around 16, in 22 bytes (5.5 bits a weight).
+//!
+//! ```text
+//!   0 d: f16 | 2 qh: u32 | 6 qs: 16 bytes           weight i = d * (q_i - 16)
+//!     nibbles 0..15 the low ones, 16..31 the high ones; bit i of qh is bit 4 of q_i
+//! ```
+
+use super::Quant;
+use super::blocks::{Line, decode_blocks, f16_at, five_bits, nibble, u16_at, u32_at};
+use crate::op::acts::Act;
+use crate::simd::Simd;
+
+/// See the head of this file.
+pub(crate) struct Q5_0;
+
+const BYTES: usize = 22;
+const D: usize = 0;
+const QH: usize = 2;
+const QS: usize = 6;
+const _: () = assert!(QS + 16 == BYTES, "fields fill the block");
+
+impl Quant for Q5_0 {
+    const BLOCK: usize = 32;
+    const BYTES: usize = BYTES;
+    const INT8: bool = true;
+
+    fn decode(bytes: &[u8], out: &mut [f32]) {
+        decode_blocks::<BYTES, 32>(bytes, out, |block, out| {
+            let (d, qh) = (f16_at(block, D), u32_at(block, QH));
+            for (i, out) in out.iter_mut().enumerate() {
+                let q = nibble(&block[QS..], i) | ((qh >> i & 1) << 4) as u8;
+                *out = d * (f32::from(q) - 16.0);
+            }
+        });
+    }
+
+    #[inline(always)]
+    fn dot<S: Simd, const T: usize>(s: S, row: &[u8], acts: &[Act<'_>; T]) -> [f32; T] {
+        Self::dot_lines(s, row, acts)
+    }
+}
+
+impl Line<BYTES> for Q5_0 {
+    #[inline(always)]
+    fn line<S: Simd>(s: S, block: &[u8; BYTES]) -> (S::B, f32, f32) {
+        let d = s.f16(u16_at(block, D));
+        (five_bits(s, block, QH, QS), d, -16.0 * d)
+    }
+}

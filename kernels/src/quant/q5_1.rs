@@ -1,0 +1,53 @@
+//! `Q5_1`: 32 weights of 5 bits above a minimum, in 24 bytes (6 bits a weight).
+//!
+//! ```text
+//!   0 d: f16 | 2 m: f16 | 4 qh: u32 | 8 qs: 16 bytes           weight i = d * q_i + m
+//!     nibbles 0..15 the low ones, 16..31 the high ones; bit i of qh is bit 4 of q_i
+//! ```
+
+use super::Quant;
+use super::blocks::{Line, decode_blocks, f16_at, five_bits, nibble, u16_at, u32_at};
+use crate::op::acts::Act;
+use crate::simd::Simd;
+
+/// See the head of this file.
+pub(crate) struct Q5_1;
+
+const BYTES: usize = 24;
+const D: usize = 0;
+const M: usize = 2;
+const QH: usize = 4;
+const QS: usize = 8;
+const _: () = assert!(QS + 16 == BYTES, "fields fill the block");
+
+impl Quant for Q5_1 {
+    const BLOCK: usize = 32;
+    const BYTES: usize = BYTES;
+    const INT8: bool = true;
+
+    fn decode(bytes: &[u8], out: &mut [f32]) {
+        decode_blocks::<BYTES, 32>(bytes, out, |block, out| {
+            let (d, m, qh) = (f16_at(block, D), f16_at(block, M), u32_at(block, QH));
+            for (i, out) in out.iter_mut().enumerate() {
+                let q = nibble(&block[QS..], i) | ((qh >> i & 1) << 4) as u8;
+                *out = d * f32::from(q) + m;
+            }
+        });
+    }
+
+    #[inline(always)]
+    fn dot<S: Simd, const T: usize>(s: S, row: &[u8], acts: &[Act<'_>; T]) -> [f32; T] {
+        Self::dot_lines(s, row, acts)
+    }
+}
+
+impl Line<BYTES> for Q5_1 {
+    #[inline(always)]
+    fn line<S: Simd>(s: S, block: &[u8; BYTES]) -> (S::B, f32, f32) {
+        (
+            five_bits(s, block, QH, QS),
+            s.f16(u16_at(block, D)),
+            s.f16(u16_at(block, M)),
+        )
+    }
+}

@@ -1,0 +1,92 @@
+//! `Q6_K`: 256 weights of 6 bits around 32, a signed 8-bit scale for every 16, in 210 bytes (6.5625 bits a weight).
+//!
+//! ```text
+//!   0 ql: 128 bytes | 128 qh: 64 bytes | 192 scales: 16 x i8 | 208 d: f16
+//!     weight l of block k of half h (each half four blocks of 32) = d * scales[8h + 2k + l/16] * (q - 32)
+//!     low four bits: k = 0, 1 the low nibbles of ql[64h + 32k + l], k = 2, 3 the high ones of ql[64h + 32(k-2) + l]
+//!     high two bits: bits 2k, 2k+1 of qh[32h + l]
+//! ```
+//!
+//! The products stay unsigned; the offset of 32 is taken off through the activations' sums per 16.
+
+use super::Quant;
+use super::blocks::{decode_blocks, f16_at, field, u16_at};
+use super::k::{K, Supers, offsets, products, split};
+use crate::op::acts::Act;
+use crate::simd::Simd;
+
+/// See the head of this file.
+pub(crate) struct Q6K;
+
+const BYTES: usize = 210;
+const QL: usize = 0;
+const QH: usize = 128;
+const SCALES: usize = 192;
+const D: usize = 208;
+const _: () = assert!(
+    QL + 128 == QH && QH + 64 == SCALES && SCALES + 16 == D && D + 2 == BYTES,
+    "fields fill the block"
+);
+
+impl Quant for Q6K {
+    const BLOCK: usize = K;
+    const BYTES: usize = BYTES;
+    const INT8: bool = true;
+
+    fn decode(bytes: &[u8], out: &mut [f32]) {
+        decode_blocks::<BYTES, K>(bytes, out, |block, out| {
+            let d = f16_at(block, D);
+            for (i, out) in out.iter_mut().enumerate() {
+                let (h, k, l) = (i / 128, i / 32 % 4, i % 32);
+                let low = block[QL + 64 * h + 32 * (k % 2) + l] >> (4 * (k / 2)) & 15;
+                let high = block[QH + 32 * h + l] >> (2 * k) & 3;
+                let scale = f32::from(block[SCALES + i / 16] as i8);
+                *out = d * scale * (f32::from(low | high << 4) - 32.0);
+            }
+        });
+    }
+
+    #[inline(always)]
+    fn dot<S: Simd, const T: usize>(s: S, row: &[u8], acts: &[Act<'_>; T]) -> [f32; T] {
+        let blocks = row.as_chunks::<BYTES>().0;
+        let acts = Supers::of(acts, blocks.len());
+        let (mut sums, mut mins) = ([s.zero(); T], [s.splat(0.0); T]);
+        for (i, block) in blocks.iter().enumerate() {
+            let d = s.f16(u16_at(block, D));
+            let bytes: [i8; 16] = field(block, SCALES).map(u8::cast_signed);
+            let scales = s.scales(&bytes);
+            let offset = split(&bytes).map(|x| s.mul(s.from_i8(x), s.splat(-32.0 * d)));
+            let mut factors = [[0.0; 8]; T];
+            for t in 0..T {
+                factors[t] = products(s, s.splat(d), &acts[t].d[i]);
+                mins[t] = offsets(s, mins[t], offset, &acts[t].s16[i]);
+            }
+            for h in 0..2 {
+                let (a, b) = (
+                    s.bytes(field(block, QL + 64 * h)),
+                    s.bytes(field(block, QL + 64 * h + 32)),
+                );
+                let qh = s.bytes(field(block, QH + 32 * h));
+                let (low, high) = (s.splat_b(15), s.splat_b(0x30));
+                let q = [
+                    s.or(s.and(a, low), s.and(s.shl::<4>(qh), high)),
+                    s.or(s.and(b, low), s.and(s.shl::<2>(qh), high)),
+                    s.or(s.shr::<4>(a), s.and(qh, high)),
+                    s.or(s.shr::<4>(b), s.and(s.shr::<2>(qh), high)),
+                ];
+                for k in 0..4 {
+                    let j = 4 * h + k;
+                    for t in 0..T {
+                        let a = s.acts(&acts[t].q[i][j]);
+                        sums[t] = s.mac(sums[t], s.dot_halves(q[k], a, scales, j), factors[t][j]);
+                    }
+                }
+            }
+        }
+        let mut out = [0.0; T];
+        for t in 0..T {
+            out[t] = s.sum_a(sums[t]) + s.sum(mins[t]);
+        }
+        out
+    }
+}

@@ -1,0 +1,45 @@
+//! `Q8_0`: 32 weights of 8 bits, in 34 bytes (8.5 bits a weight).
+//!
+//! ```text
+//!   0 d: f16 | 2 qs: 32 x i8            weight i = d * q_i
+//! ```
+
+use super::Quant;
+use super::blocks::{Codes, decode_blocks, f16_at, field, u16_at};
+use crate::op::acts::Act;
+use crate::simd::Simd;
+
+/// See the head of this file.
+pub(crate) struct Q8_0;
+
+const BYTES: usize = 34;
+const D: usize = 0;
+const QS: usize = 2;
+const _: () = assert!(QS + 32 == BYTES, "fields fill the block");
+
+impl Quant for Q8_0 {
+    const BLOCK: usize = 32;
+    const BYTES: usize = BYTES;
+    const INT8: bool = true;
+
+    fn decode(bytes: &[u8], out: &mut [f32]) {
+        decode_blocks::<BYTES, 32>(bytes, out, |block, out| {
+            let d = f16_at(block, D);
+            for (q, out) in block[QS..].iter().zip(out) {
+                *out = d * f32::from(*q as i8);
+            }
+        });
+    }
+
+    #[inline(always)]
+    fn dot<S: Simd, const T: usize>(s: S, row: &[u8], acts: &[Act<'_>; T]) -> [f32; T] {
+        Self::dot_codes(s, row, acts)
+    }
+}
+
+impl Codes<BYTES> for Q8_0 {
+    #[inline(always)]
+    fn codes<S: Simd>(s: S, block: &[u8; BYTES]) -> (S::B, f32) {
+        (s.bytes(field(block, QS)), s.f16(u16_at(block, D)))
+    }
+}

@@ -1,0 +1,142 @@
+//! `Simd`: the vocabulary in which every kernel is written, once, for all instruction sets.
+//!
+//! Five types, each as wide as its work wants it and not as the registers happen to be:
+//!
+//! | type | holds                                   | AVX2        | NEON             | scalar     |
+//! |------|-----------------------------------------|-------------|------------------|------------|
+//! | `B`  | 32 bytes: one block of weights or acts  | one ymm     | two q registers  | `[u8; 32]` |
+//! | `I`  | i32 partial sums of one block           | 8 lanes     | 4 lanes          | 8 lanes    |
+//! | `A`  | f32 sums of many blocks, lanes as in `I`| 8 lanes     | 4 lanes          | 8 lanes    |
+//! | `F`  | 8 floats of a vector                    | one ymm     | two q registers  | `[f32; 8]` |
+//! | `S`  | 16 integer scales of a superblock       | two ymm     | 16 i32 in memory | `[i32; 16]`|
+//!
+//! `I` is as narrow as the machine allows because each of its registers costs a conversion to f32 per block. `F` is always 8, so
+//! that loads and stores take arrays and need neither bounds checks nor `unsafe`.
+//!
+//! Every method is `#[inline(always)]`: it must dissolve into the `#[target_feature]` function that [`crate::isa`] enters.
+
+/// One computation, to be run with some instruction set: [`crate::Isa::dispatch`] calls `eval` inside a function compiled for it.
+pub(crate) trait SimdOp {
+    /// What the computation returns.
+    type Output;
+    /// The computation. Must be `#[inline(always)]`, and so must all it calls in inner loops.
+    fn eval<S: Simd>(self, s: S) -> Self::Output;
+}
+
+/// The operations. `self` is the token that proves the CPU has them.
+pub(crate) trait Simd: Copy {
+    /// 32 bytes.
+    type B: Copy;
+    /// i32 partial sums.
+    type I: Copy;
+    /// f32 accumulators, lanes as in `I`.
+    type A: Copy;
+    /// 8 floats.
+    type F: Copy;
+    /// 16 integer scales, ready for [`Simd::dot_halves`].
+    type S: Copy;
+
+    // ---- bytes
+
+    /// 32 weight bytes.
+    fn bytes(self, x: &[u8; 32]) -> Self::B;
+    /// 32 activations.
+    fn acts(self, x: &[i8; 32]) -> Self::B;
+    /// The low nibbles of 16 bytes, then their high nibbles.
+    fn nibbles(self, x: &[u8; 16]) -> Self::B;
+    /// The same byte 32 times.
+    fn splat_b(self, x: u8) -> Self::B;
+    /// Bitwise and.
+    fn and(self, a: Self::B, b: Self::B) -> Self::B;
+    /// Bitwise or.
+    fn or(self, a: Self::B, b: Self::B) -> Self::B;
+    /// Each byte shifted right by `N` (1 to 7), zeros come in.
+    fn shr<const N: i32>(self, a: Self::B) -> Self::B;
+    /// Each byte shifted left by `N` (1 to 7), zeros come in.
+    fn shl<const N: i32>(self, a: Self::B) -> Self::B;
+    /// 0xff where `a & b` is not zero, else 0.
+    fn test(self, a: Self::B, b: Self::B) -> Self::B;
+    /// 0xff where the bit is set, else 0; bit 0 is byte 0.
+    fn bits(self, bits: u32) -> Self::B;
+    /// `table[i]` for each byte `i` (0 to 15).
+    fn table(self, table: &[i8; 16], index: Self::B) -> Self::B;
+
+    // ---- integer products: exact
+
+    /// Weights 0 to 63 times activations -127 to 127; the lanes add up to the sum over 32.
+    fn dot_u6(self, w: Self::B, a: Self::B) -> Self::I;
+    /// Weights -128 to 127 times activations -127 to 127; the lanes add up to the sum over 32.
+    fn dot_i8(self, w: Self::B, a: Self::B) -> Self::I;
+    /// Makes scales ready.
+    fn scales(self, x: &[i8; 16]) -> Self::S;
+    /// Like `dot_u6`, but the first 16 products count `scales[2j]` times and the last 16 `scales[2j + 1]` times.
+    fn dot_halves(self, w: Self::B, a: Self::B, scales: Self::S, j: usize) -> Self::I;
+    /// Sum of the lanes.
+    #[cfg(test)]
+    fn sum_i(self, x: Self::I) -> i32;
+
+    // ---- accumulators
+
+    /// Zeros.
+    fn zero(self) -> Self::A;
+    /// `acc + x * scale`, lane by lane.
+    fn mac(self, acc: Self::A, x: Self::I, scale: f32) -> Self::A;
+    /// Sum of the lanes.
+    fn sum_a(self, x: Self::A) -> f32;
+
+    // ---- 8 floats
+
+    /// The same value 8 times.
+    fn splat(self, x: f32) -> Self::F;
+    /// Loads 8 floats.
+    fn load(self, x: &[f32; 8]) -> Self::F;
+    /// Stores 8 floats.
+    fn store(self, x: Self::F, out: &mut [f32; 8]);
+    /// Loads 8 f32 from file bytes.
+    fn load_f32_le(self, x: &[u8; 32]) -> Self::F;
+    /// Loads 8 f16 from file bytes.
+    fn load_f16_le(self, x: &[u8; 16]) -> Self::F;
+    /// Loads 8 bfloat16 from file bytes.
+    fn load_bf16_le(self, x: &[u8; 16]) -> Self::F;
+    /// Loads 8 f16.
+    fn load_f16(self, x: &[u16; 8]) -> Self::F;
+    /// Stores 8 f16, rounded to nearest even; what is too large becomes infinite (IEEE 754).
+    fn store_f16(self, x: Self::F, out: &mut [u16; 8]);
+    /// 8 small unsigned integers.
+    fn from_u8(self, x: &[u8; 8]) -> Self::F;
+    /// 8 small signed integers.
+    fn from_i8(self, x: &[i8; 8]) -> Self::F;
+    /// `a + b`.
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a - b`.
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b`.
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a / b`.
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c`, rounded once where the CPU can.
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// The smaller; a NaN in `b` is kept.
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// The larger; a NaN in `b` is kept.
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// Without the sign.
+    fn abs(self, a: Self::F) -> Self::F;
+    /// To the nearest integer, ties to even; |a| below 2^22.
+    fn round(self, a: Self::F) -> Self::F;
+    /// 2 to the power of `a`, an integer from -127 (gives 0) to 128 (gives infinity).
+    fn pow2(self, a: Self::F) -> Self::F;
+    /// Rounds 32 floats of -127 to 127 to integers, ties to even.
+    fn round_i8(self, x: [Self::F; 4], out: &mut [i8; 32]);
+    /// Sum of the 8.
+    fn sum(self, x: Self::F) -> f32;
+    /// Largest of the 8, none of them NaN.
+    fn max_lane(self, x: Self::F) -> f32;
+
+    // ---- scalars
+
+    /// The square root, rounded to nearest.
+    fn sqrt(self, x: f32) -> f32;
+    /// An f16 as f32.
+    fn f16(self, bits: u16) -> f32;
+}

@@ -1,0 +1,70 @@
+//! The rotary keys that all architectures share.
+
+use super::source::Source;
+use crate::error::Result;
+use crate::model::rope::{Rope, RopeKind, Scaling};
+
+/// Base of the frequencies when a file does not say.
+const DEFAULT_BASE: f32 = 10_000.0;
+
+/// How the file extends its context: `rope.scaling.*`.
+pub(super) fn scaling(source: &Source<'_>) -> Result<Scaling> {
+    let factor = match source.real("rope.scaling.factor")? {
+        None => source.real("rope.scale_linear")?,
+        factor => factor,
+    };
+    let factor = match factor {
+        None => 1.0,
+        Some(0.0) => 1.0,
+        Some(x) if x < 0.0 => {
+            return Err(source.bad_key("rope.scaling.factor", "a positive number", &x.to_string()));
+        }
+        Some(x) => x,
+    };
+    let key = source.key("rope.scaling.type");
+    match source.meta().str(&key)?.unwrap_or("linear") {
+        "none" => Ok(Scaling::None),
+        "linear" if factor == 1.0 => Ok(Scaling::None),
+        "linear" => Ok(Scaling::Linear { factor }),
+        "yarn" => {
+            let trained = source.need("context_length")?;
+            let original = source.number("rope.scaling.original_context_length")?;
+            let original = original.filter(|n| *n > 0).unwrap_or(trained);
+            Ok(Scaling::Yarn {
+                factor,
+                original_context: u32::try_from(original).unwrap_or(u32::MAX),
+            })
+        }
+        other => Err(source.unsupported(
+            format!("rope scaling {other:?}"),
+            "wattle knows none, linear and yarn",
+        )),
+    }
+}
+
+/// The rotary embedding of `dims` dimensions, with the factors of `rope_freqs.weight` when the file has them.
+pub(super) fn rope(
+    source: &Source<'_>,
+    kind: RopeKind,
+    dims: usize,
+    scaling: Scaling,
+    magnitude: f32,
+) -> Result<Rope> {
+    if dims == 0 || dims % 2 != 0 {
+        let name = "rope.dimension_count";
+        return Err(source.bad_key(name, "an even number above 0", &dims.to_string()));
+    }
+    let base = source.real("rope.freq_base")?.unwrap_or(DEFAULT_BASE);
+    if base <= 1.0 {
+        return Err(source.bad_key("rope.freq_base", "a number above 1", &base.to_string()));
+    }
+    let factors = source.optional_vector("rope_freqs.weight", dims / 2)?;
+    Ok(Rope::new(
+        kind,
+        dims,
+        base,
+        scaling,
+        factors.as_deref(),
+        magnitude,
+    ))
+}

@@ -1,0 +1,116 @@
+//! The model: its shape, its weights, and the pass of tokens through them.
+//!
+//! [`Transformer::forward`] is one page that reads as the papers do. Below it, `mla` and `gqa` attend, `ffn` and `moe` feed forward,
+//! and `matrix` multiplies; each owns the buffers it needs, made once by [`Transformer::state`].
+
+pub(crate) mod absorb;
+mod acts;
+mod attention;
+mod cache;
+pub mod config;
+mod ffn;
+mod forward;
+mod gqa;
+pub mod matrix;
+mod mla;
+mod moe;
+pub mod rope;
+mod router;
+mod state;
+#[cfg(test)]
+mod tests;
+pub mod weights;
+
+use wattle_kernels::Isa;
+
+pub use cache::CacheType;
+use config::Config;
+pub(crate) use router::MAX_GROUPS;
+pub use state::State;
+use weights::{Attention, Ffn, Gated, Mla, Query, Weights};
+
+/// A model ready to run.
+#[derive(Debug)]
+pub struct Transformer {
+    config: Config,
+    weights: Weights,
+    isa: Isa,
+}
+
+/// Which logits a pass returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Logits {
+    /// None: the tokens only fill the cache.
+    None,
+    /// Those after the last token, `(n_vocab)`.
+    Last,
+    /// Those after every token, `(tokens, n_vocab)`.
+    All,
+}
+
+impl Transformer {
+    /// A model of these weights, on `isa`.
+    #[must_use]
+    pub fn new(config: Config, weights: Weights, isa: Isa) -> Self {
+        Self {
+            config,
+            weights,
+            isa,
+        }
+    }
+
+    /// The shape of the model.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The instruction set that it runs on.
+    #[must_use]
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Bytes of weights that decoding one token reads; the cache is not counted.
+    #[must_use]
+    pub fn bytes_per_token(&self) -> u64 {
+        let weights = &self.weights;
+        let mut bytes = weights.output.n_bytes() + weights.embedding.row_bytes();
+        for layer in &weights.layers {
+            bytes += match &layer.attention {
+                Attention::Mla(mla) => mla.n_bytes(),
+                Attention::Gqa(gqa) => [&gqa.q, &gqa.k, &gqa.v, &gqa.output]
+                    .map(|linear| linear.weight.n_bytes())
+                    .iter()
+                    .sum(),
+            };
+            bytes += match &layer.ffn {
+                Ffn::Dense(gated) => gated.n_bytes(),
+                Ffn::Moe(moe) => {
+                    let expert =
+                        moe.gate.bytes_each() + moe.up.bytes_each() + moe.down.bytes_each();
+                    let shared = moe.shared.as_ref().map_or(0, Gated::n_bytes);
+                    moe.router.n_bytes() + moe.rule.used * expert + shared
+                }
+            };
+        }
+        bytes as u64
+    }
+}
+
+impl Mla {
+    fn n_bytes(&self) -> usize {
+        let query = match &self.query {
+            Query::Direct(q) => q.n_bytes(),
+            Query::LowRank { a, b, .. } => a.n_bytes() + b.n_bytes(),
+        };
+        let heads = self.k_b.count() * (self.k_b.bytes_each() + self.v_b.bytes_each());
+        query + self.kv_a.n_bytes() + heads + self.output.n_bytes()
+    }
+}
+
+impl Gated {
+    fn n_bytes(&self) -> usize {
+        self.gate.n_bytes() + self.up.n_bytes() + self.down.n_bytes()
+    }
+}

@@ -1,0 +1,37 @@
+//! Activations on their way into a product: quantised to int8 in blocks of 32, with the floats beside them.
+
+use wattle_kernels::{Acts, Isa, quantize, scale_len};
+
+/// Columns in a block of activations.
+const BLOCK: usize = 32;
+
+/// Room for the quantised form of one activation matrix at a time.
+#[derive(Debug)]
+pub(crate) struct ActBuffer {
+    q: Vec<i8>,
+    /// Scales and sums, row by row.
+    scales: Vec<f32>,
+}
+
+impl ActBuffer {
+    /// Room for `numbers` activations.
+    pub(crate) fn new(numbers: usize) -> Self {
+        Self {
+            q: vec![0; numbers],
+            scales: vec![0.0; scale_len(numbers.next_multiple_of(BLOCK))],
+        }
+    }
+
+    /// The rows of `x`, `(tokens, cols)`, ready for a product.
+    ///
+    /// Rows that are not whole blocks stay floats only: no integer format has such rows.
+    pub(crate) fn quantize<'a>(&'a mut self, isa: Isa, x: &'a [f32], cols: usize) -> Acts<'a> {
+        if !cols.is_multiple_of(BLOCK) {
+            return Acts::floats(cols, x);
+        }
+        let q = &mut self.q[..x.len()];
+        let scales = &mut self.scales[..scale_len(x.len())];
+        quantize(isa, x, cols, q, scales);
+        Acts::new(cols, x, q, scales)
+    }
+}

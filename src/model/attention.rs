@@ -1,0 +1,102 @@
+//! What both forms of attention share: their dispatch, and the softmax over the rows of a cache.
+
+use wattle_kernels::{self as op, Isa};
+
+use super::acts::ActBuffer;
+use super::cache::Cache;
+use super::config::{Config, Heads};
+use super::forward::Step;
+use super::gqa::GqaWork;
+use super::mla::MlaWork;
+use super::state::Angles;
+use super::weights::Attention;
+
+/// Buffers of the attention blocks of a model, used by one layer after the other.
+#[derive(Debug)]
+pub(crate) struct AttentionWork {
+    blocks: Blocks,
+    /// One a worker.
+    scratch: Vec<Scratch>,
+    context: usize,
+}
+
+#[derive(Debug)]
+enum Blocks {
+    Mla(MlaWork),
+    Gqa(GqaWork),
+}
+
+/// What one worker needs for one head of one token.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Scratch {
+    /// Scores, then probabilities: one a cached token.
+    pub(crate) scores: Vec<f32>,
+    /// The query in the shape of a cache row.
+    pub(crate) query: Vec<f32>,
+}
+
+impl AttentionWork {
+    pub(crate) fn new(config: &Config, batch: usize, q_lora_rank: usize, context: usize) -> Self {
+        let blocks = match config.heads {
+            Heads::Mla(heads) => Blocks::Mla(MlaWork::new(&heads, batch, q_lora_rank)),
+            Heads::Gqa(heads) => Blocks::Gqa(GqaWork::new(&heads, batch)),
+        };
+        Self {
+            blocks,
+            scratch: Vec::new(),
+            context,
+        }
+    }
+
+    /// Gives each of `workers` its scratch; allocates only when their number grows.
+    pub(crate) fn prepare(&mut self, workers: usize, config: &Config) {
+        let width = config.heads.cache_width();
+        while self.scratch.len() < workers {
+            self.scratch.push(Scratch {
+                scores: vec![0.0; self.context],
+                query: vec![0.0; width],
+            });
+        }
+    }
+}
+
+impl Attention {
+    /// `y = attention(h)` for the tokens of this pass, `(tokens, n_embd)`; their rows are appended to `cache`.
+    pub(crate) fn forward(
+        &self,
+        step: Step<'_>,
+        h: &[f32],
+        angles: &Angles,
+        cache: &mut Cache,
+        work: &mut AttentionWork,
+        acts: &mut ActBuffer,
+        y: &mut [f32],
+    ) {
+        let scratch = &mut work.scratch;
+        match (self, &mut work.blocks) {
+            (Self::Mla(mla), Blocks::Mla(work)) => {
+                mla.forward(step, h, angles, cache, work, scratch, acts, y);
+            }
+            (Self::Gqa(gqa), Blocks::Gqa(work)) => {
+                gqa.forward(step, h, angles, cache, work, scratch, acts, y);
+            }
+            _ => unreachable!("a model has one form of attention, fixed by its config"),
+        }
+    }
+}
+
+/// `out = softmax(scale * query . keys) . values`, over rows of one cache.
+pub(crate) fn attend(
+    isa: Isa,
+    query: &[f32],
+    keys: op::Rows<'_>,
+    values: op::Rows<'_>,
+    scale: f32,
+    scores: &mut [f32],
+    out: &mut [f32],
+) {
+    let scores = &mut scores[..keys.n];
+    op::scores(isa, query, keys, scale, scores);
+    op::softmax(isa, scores);
+    op::mix(isa, scores, values, out);
+}

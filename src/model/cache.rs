@@ -1,0 +1,102 @@
+//! What attention remembers: one row a token and layer.
+//!
+//! A row of latent attention is `[latent (kv_lora_rank) | rotary key (rope)]`, shared by all heads; one of grouped-query
+//! attention is `[keys of all kv heads | values of all kv heads]`. Memory is reserved once, so a row never moves, and touched
+//! only when a token arrives.
+
+use wattle_kernels::{self as op, Elems, Isa, Rows};
+
+use crate::error::{Error, Result};
+
+/// How the numbers of the cache are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CacheType {
+    /// Half precision.
+    #[default]
+    F16,
+    /// Single precision: twice the memory, for exact comparisons.
+    F32,
+}
+
+impl CacheType {
+    /// Bytes of a number.
+    #[must_use]
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F16 => 2,
+            Self::F32 => 4,
+        }
+    }
+}
+
+/// The cache of one layer.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    rows: Numbers,
+    width: usize,
+}
+
+#[derive(Debug)]
+enum Numbers {
+    F16(Vec<u16>),
+    F32(Vec<f32>),
+}
+
+impl Cache {
+    /// An empty cache with room for `capacity` rows of `width` numbers.
+    pub(crate) fn new(kind: CacheType, width: usize, capacity: usize) -> Result<Self> {
+        let numbers = width.checked_mul(capacity);
+        let reserved = match (kind, numbers) {
+            (CacheType::F16, Some(n)) => reserve(n).map(Numbers::F16),
+            (CacheType::F32, Some(n)) => reserve(n).map(Numbers::F32),
+            (_, None) => None,
+        };
+        let rows = reserved.ok_or_else(|| Error::Memory {
+            what: format!("a cache of {capacity} tokens"),
+            bytes: (width as u64).saturating_mul(capacity as u64 * kind.bytes() as u64),
+        })?;
+        Ok(Self { rows, width })
+    }
+
+    /// Appends a row, `(width)`.
+    pub(crate) fn push(&mut self, isa: Isa, row: &[f32]) {
+        assert_eq!(row.len(), self.width, "width of a cache row");
+        match &mut self.rows {
+            Numbers::F16(rows) => {
+                let start = rows.len();
+                rows.resize(start + row.len(), 0);
+                op::store_f16(isa, row, &mut rows[start..]);
+            }
+            Numbers::F32(rows) => rows.extend_from_slice(row),
+        }
+    }
+
+    /// Forgets all rows from `len` on.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        match &mut self.rows {
+            Numbers::F16(rows) => rows.truncate(len * self.width),
+            Numbers::F32(rows) => rows.truncate(len * self.width),
+        }
+    }
+
+    /// Numbers `start..start + width` of the first `n` rows.
+    pub(crate) fn rows(&self, n: usize, start: usize, width: usize) -> Rows<'_> {
+        let data = match &self.rows {
+            Numbers::F16(rows) => Elems::F16(rows),
+            Numbers::F32(rows) => Elems::F32(rows),
+        };
+        Rows {
+            data,
+            stride: self.width,
+            start,
+            width,
+            n,
+        }
+    }
+}
+
+/// An empty vector with memory for `n` numbers; `None` when the system has not that much.
+fn reserve<T>(n: usize) -> Option<Vec<T>> {
+    let mut numbers = Vec::new();
+    numbers.try_reserve_exact(n).ok().map(|()| numbers)
+}

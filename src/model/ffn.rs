@@ -1,0 +1,107 @@
+//! The feed-forward block: one gated network, or a mixture of them.
+
+use wattle_kernels as op;
+
+use super::acts::ActBuffer;
+use super::config::Config;
+use super::forward::Step;
+use super::matrix::multiply;
+use super::moe::MoeWork;
+use super::weights::{Ffn, Gated, Layer};
+
+/// Buffers of the feed-forward blocks of a model, used by one layer after the other.
+#[derive(Debug)]
+pub(crate) struct FfnWork {
+    pub(crate) gated: GatedWork,
+    /// None in a model without experts.
+    moe: Option<MoeWork>,
+}
+
+impl FfnWork {
+    /// Buffers that fit the widest block of `layers`.
+    pub(crate) fn new(config: &Config, layers: &[Layer], batch: usize) -> Self {
+        let widest = |ffn: &Ffn| match ffn {
+            Ffn::Dense(gated) => gated.gate.rows(),
+            Ffn::Moe(moe) => moe.shared.as_ref().map_or(0, |s| s.gate.rows()),
+        };
+        let width = layers.iter().map(|l| widest(&l.ffn)).max().unwrap_or(0);
+        let moe = layers.iter().filter_map(|l| match &l.ffn {
+            Ffn::Dense(_) => None,
+            Ffn::Moe(moe) => Some(moe),
+        });
+        Self {
+            gated: GatedWork {
+                gate_up: vec![0.0; batch * 2 * width],
+                hidden: vec![0.0; batch * width],
+            },
+            moe: MoeWork::fitting(config, moe, batch),
+        }
+    }
+
+    /// Gives each worker its scratch.
+    pub(crate) fn prepare(&mut self, workers: usize) {
+        if let Some(moe) = &mut self.moe {
+            moe.prepare(workers);
+        }
+    }
+}
+
+/// Buffers of a gated network.
+#[derive(Debug)]
+pub(crate) struct GatedWork {
+    /// `(T, gate | up)`
+    gate_up: Vec<f32>,
+    /// `(T, ff)`
+    hidden: Vec<f32>,
+}
+
+impl Ffn {
+    /// `y = ffn(h)`, `(tokens, n_embd)`.
+    pub(crate) fn forward(
+        &self,
+        step: Step<'_>,
+        h: &[f32],
+        work: &mut FfnWork,
+        acts: &mut ActBuffer,
+        y: &mut [f32],
+    ) {
+        match (self, &mut work.moe) {
+            (Self::Dense(gated), _) => gated.forward(step, h, &mut work.gated, acts, y),
+            (Self::Moe(moe), Some(work_moe)) => {
+                match &moe.shared {
+                    Some(shared) => shared.forward(step, h, &mut work.gated, acts, y),
+                    None => y.fill(0.0),
+                }
+                moe.add_experts(step, h, work_moe, acts, y);
+            }
+            (Self::Moe(_), None) => unreachable!("buffers were made for these layers"),
+        }
+    }
+}
+
+impl Gated {
+    /// `y = down(silu(gate h) * up h)`.
+    fn forward(
+        &self,
+        step: Step<'_>,
+        h: &[f32],
+        work: &mut GatedWork,
+        acts: &mut ActBuffer,
+        y: &mut [f32],
+    ) {
+        let width = self.gate.rows();
+        let gate_up = &mut work.gate_up[..step.tokens * 2 * width];
+        let hidden = &mut work.hidden[..step.tokens * width];
+        let a = acts.quantize(step.isa, h, step.config.n_embd);
+        multiply(step.pool, &[self.gate.all(), self.up.all()], &a, gate_up);
+        for (gate_up, hidden) in gate_up
+            .chunks_exact(2 * width)
+            .zip(hidden.chunks_exact_mut(width))
+        {
+            let (gate, up) = gate_up.split_at(width);
+            op::silu_mul(step.isa, gate, up, hidden);
+        }
+        let a = acts.quantize(step.isa, hidden, width);
+        multiply(step.pool, &[self.down.all()], &a, y);
+    }
+}

@@ -1,0 +1,132 @@
+//! The walk of a batch of tokens through the model.
+
+use wattle_kernels::{self as op, Isa};
+
+use super::config::Config;
+use super::state::{Angles, State};
+use super::{Logits, Transformer, matrix};
+use crate::error::{Error, Result};
+use crate::pool::Pool;
+
+/// What every block of one pass needs to know.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Step<'a> {
+    pub(crate) pool: &'a Pool,
+    pub(crate) isa: Isa,
+    pub(crate) config: &'a Config,
+    /// Tokens in this pass.
+    pub(crate) tokens: usize,
+    /// Tokens in the cache before it: the position of the first.
+    pub(crate) past: usize,
+}
+
+impl Transformer {
+    /// Runs `tokens` after those that `state` already holds, and appends them to it.
+    ///
+    /// Returns the logits as rows of `n_vocab`: one for the last token, one for each, or none, as `want` says. Nothing is
+    /// allocated, but for the first pass that asks for [`Logits::All`].
+    ///
+    /// # Errors
+    /// When a token id is outside the vocabulary, or the tokens do not fit the context or the batch of `state`; `state` is
+    /// then unchanged.
+    pub fn forward<'s>(
+        &self,
+        pool: &Pool,
+        tokens: &[u32],
+        state: &'s mut State,
+        want: Logits,
+    ) -> Result<&'s [f32]> {
+        self.check(tokens, state)?;
+        let (weights, config) = (&self.weights, &self.config);
+        let (n, width) = (tokens.len(), config.n_embd);
+        let step = Step {
+            pool,
+            isa: self.isa,
+            config,
+            tokens: n,
+            past: state.len,
+        };
+        let State {
+            caches,
+            buffers: b,
+            logits,
+            ..
+        } = state;
+        b.prepare(pool.threads(), config);
+        let x = &mut b.x[..n * width];
+        let h = &mut b.h[..n * width];
+        let y = &mut b.y[..n * width];
+
+        for (row, &token) in x.chunks_exact_mut(width).zip(tokens) {
+            weights.embedding.decode_row(token as usize, row);
+        }
+        b.angles.fill(config, step.past, n);
+        for (layer, cache) in weights.layers.iter().zip(caches) {
+            norm(step, x, &layer.attention_norm, h);
+            layer
+                .attention
+                .forward(step, h, &b.angles, cache, &mut b.attention, &mut b.acts, y);
+            op::add(step.isa, x, y);
+            norm(step, x, &layer.ffn_norm, h);
+            layer.ffn.forward(step, h, &mut b.ffn, &mut b.acts, y);
+            op::add(step.isa, x, y);
+        }
+        state.len += n;
+
+        let first = match want {
+            Logits::None => n,
+            Logits::Last => n - 1,
+            Logits::All => 0,
+        };
+        let rows = n - first;
+        if logits.len() < rows * config.n_vocab {
+            logits.resize(rows * config.n_vocab, 0.0);
+        }
+        let logits = &mut logits[..rows * config.n_vocab];
+        if rows > 0 {
+            let (x, h) = (&x[first * width..], &mut h[first * width..]);
+            norm(step, x, &weights.output_norm, h);
+            let acts = b.acts.quantize(step.isa, h, width);
+            matrix::multiply(pool, &[weights.output.all()], &acts, logits);
+        }
+        Ok(logits)
+    }
+
+    /// Refuses what the pass could not finish.
+    fn check(&self, tokens: &[u32], state: &State) -> Result<()> {
+        let vocab = self.config.n_vocab;
+        if let Some(&id) = tokens.iter().find(|&&id| id as usize >= vocab) {
+            return Err(Error::TokenId {
+                id: id.into(),
+                vocab,
+            });
+        }
+        if state.len + tokens.len() > state.capacity() {
+            return Err(Error::ContextFull {
+                tokens: state.len + tokens.len(),
+                context: state.capacity(),
+            });
+        }
+        if tokens.is_empty() || tokens.len() > state.batch() {
+            return Err(Error::Batch {
+                tokens: tokens.len(),
+                batch: state.batch(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// RMSNorm of every row of `x` into `out`.
+pub(crate) fn norm(step: Step<'_>, x: &[f32], weight: &[f32], out: &mut [f32]) {
+    let rows = x.chunks_exact(weight.len());
+    for (x, out) in rows.zip(out.chunks_exact_mut(weight.len())) {
+        op::rmsnorm(step.isa, x, weight, step.config.norm_eps, out);
+    }
+}
+
+/// Turns a head's row, or its leading dimensions when only they rotate, by the angles of token `t` of this pass.
+pub(crate) fn rotate(step: Step<'_>, angles: &Angles, t: usize, x: &mut [f32]) {
+    let (cos, sin) = angles.of(t);
+    op::rope(&mut x[..2 * cos.len()], cos, sin, step.config.rope.kind());
+}

@@ -1,0 +1,242 @@
+//! The mixture of experts: tokens are sorted by expert, and each expert in use is multiplied once for all its tokens.
+//!
+//! A *slot* is one choice of one token. Slots are counted and sorted by expert, so that the slots of an expert are neighbours:
+//!
+//! ```text
+//! slot    0      1      2      3      4     ...
+//! expert  e3     e3     e7     e7     e7
+//! token   t0     t2     t0     t1     t2
+//! ```
+//!
+//! The gate and up phase writes a *patch* `(slots of an expert, some rows)` a tile; patches lie one behind the other, so that every
+//! tile owns a contiguous piece. The down phase goes by output rows, and adds the experts of a token in the order of their
+//! numbers, whatever the batch: a token's sum never depends on who else is in it.
+
+use wattle_kernels as op;
+
+use super::acts::ActBuffer;
+use super::config::Config;
+use super::forward::Step;
+use super::matrix::{multiply, tile_rows};
+use super::router::{Choice, route};
+use super::weights::Moe;
+
+/// Buffers for a pass, `T` tokens at most, `S = T * used` slots.
+#[derive(Debug)]
+pub(crate) struct MoeWork {
+    /// `(T, experts)`
+    scores: Vec<f32>,
+    /// `(experts)`
+    ranks: Vec<f32>,
+    /// `(T, used)`
+    chosen: Vec<Choice>,
+    /// `(experts + 1)`: the slots of expert `e` are `starts[e]..starts[e + 1]`.
+    starts: Vec<usize>,
+    /// `(S)`: which choice a slot is, as an index into `chosen`.
+    choice: Vec<usize>,
+    /// `(S, n_embd)`: the inputs, a row a slot.
+    input: Vec<f32>,
+    /// Tiles of the gate and up phase.
+    tiles: Vec<Tile>,
+    /// Where the patch of each tile begins, and the end of the last.
+    cuts: Vec<usize>,
+    /// `S * ff` numbers in patches.
+    patches: Vec<f32>,
+    /// `(S, ff)`
+    hidden: Vec<f32>,
+    /// Two patches of products a worker, `T * tile rows` each.
+    scratch: Vec<Vec<f32>>,
+    patch: usize,
+}
+
+/// Some rows of one expert.
+#[derive(Debug, Clone, Copy)]
+struct Tile {
+    expert: usize,
+    row: usize,
+    rows: usize,
+}
+
+/// Most rows in a tile of either phase.
+const MAX_ROWS: usize = 64;
+
+impl MoeWork {
+    /// Buffers for the largest of `layers`; none when there are no layers.
+    pub(crate) fn fitting<'a>(
+        config: &Config,
+        layers: impl Iterator<Item = &'a Moe>,
+        batch: usize,
+    ) -> Option<Self> {
+        let shapes: Vec<_> = layers
+            .map(|moe| (moe.gate.count(), moe.gate.rows(), moe.rule.used))
+            .collect();
+        let experts = shapes.iter().map(|s| s.0).max()?;
+        let ff = shapes.iter().map(|s| s.1).max()?;
+        let slots = batch * shapes.iter().map(|s| s.2).max()?;
+        // An expert in use has at most one tile for every four rows.
+        let tiles = experts.min(slots) * ff.div_ceil(4);
+        Some(Self {
+            scores: vec![0.0; batch * experts],
+            ranks: vec![0.0; experts],
+            chosen: vec![Choice::default(); slots],
+            starts: vec![0; experts + 1],
+            choice: vec![0; slots],
+            input: vec![0.0; slots * config.n_embd],
+            tiles: Vec::with_capacity(tiles),
+            cuts: Vec::with_capacity(tiles + 1),
+            patches: vec![0.0; slots * ff],
+            hidden: vec![0.0; slots * ff],
+            scratch: Vec::new(),
+            patch: 2 * batch * MAX_ROWS,
+        })
+    }
+
+    /// Gives each worker its scratch; allocates only when their number grows.
+    pub(crate) fn prepare(&mut self, workers: usize) {
+        while self.scratch.len() < workers {
+            self.scratch.push(vec![0.0; self.patch]);
+        }
+    }
+
+    /// Sorts the chosen slots by expert (a counting sort, stable in the order of tokens).
+    fn sort(&mut self, slots: usize) {
+        self.starts.fill(0);
+        for choice in &self.chosen[..slots] {
+            self.starts[choice.expert + 1] += 1;
+        }
+        for e in 1..self.starts.len() {
+            self.starts[e] += self.starts[e - 1];
+        }
+        // Placing a slot moves its expert's start; afterwards each start is the next one's, and all shift back by one.
+        for (i, choice) in self.chosen[..slots].iter().enumerate() {
+            self.choice[self.starts[choice.expert]] = i;
+            self.starts[choice.expert] += 1;
+        }
+        self.starts.rotate_right(1);
+        self.starts[0] = 0;
+    }
+}
+
+impl Moe {
+    /// `y += sum over the chosen experts of weight * expert(h)`, `(tokens, n_embd)`.
+    pub(crate) fn add_experts(
+        &self,
+        step: Step<'_>,
+        h: &[f32],
+        work: &mut MoeWork,
+        acts: &mut ActBuffer,
+        y: &mut [f32],
+    ) {
+        let slots = step.tokens * self.rule.used;
+        self.choose(step, h, work, acts);
+        work.sort(slots);
+        self.hidden(step, h, work, acts);
+        self.add_down(step, work, acts, y);
+    }
+
+    /// Fills `work.chosen`.
+    fn choose(&self, step: Step<'_>, h: &[f32], work: &mut MoeWork, acts: &mut ActBuffer) {
+        let experts = self.router.rows();
+        let scores = &mut work.scores[..step.tokens * experts];
+        let a = acts.quantize(step.isa, h, step.config.n_embd);
+        multiply(step.pool, &[self.router.all()], &a, scores);
+        let chosen = work.chosen.chunks_exact_mut(self.rule.used);
+        for (scores, chosen) in scores.chunks_exact_mut(experts).zip(chosen) {
+            let ranks = &mut work.ranks[..experts];
+            route(
+                &self.rule,
+                self.selection_bias.as_deref(),
+                scores,
+                ranks,
+                chosen,
+            );
+        }
+    }
+
+    /// `work.hidden = silu(gate x) * up x`, a row a slot.
+    fn hidden(&self, step: Step<'_>, h: &[f32], work: &mut MoeWork, acts: &mut ActBuffer) {
+        let (width, ff, used) = (step.config.n_embd, self.gate.rows(), self.rule.used);
+        let slots = step.tokens * used;
+        let input = &mut work.input[..slots * width];
+        for (row, choice) in input.chunks_exact_mut(width).zip(&work.choice) {
+            row.copy_from_slice(&h[choice / used * width..][..width]);
+        }
+        let a = acts.quantize(step.isa, input, width);
+
+        let row_bytes = (self.gate.bytes_each() + self.up.bytes_each()) / ff;
+        let in_use = slots.min(self.gate.count());
+        let rows = tile_rows(row_bytes, ff * in_use, step.pool.threads()).min(MAX_ROWS);
+        work.tiles.clear();
+        work.cuts.clear();
+        let mut cut = 0;
+        for expert in 0..self.gate.count() {
+            let slots = work.starts[expert + 1] - work.starts[expert];
+            if slots == 0 {
+                continue;
+            }
+            for row in (0..ff).step_by(rows) {
+                let rows = rows.min(ff - row);
+                work.tiles.push(Tile { expert, row, rows });
+                work.cuts.push(cut);
+                cut += slots * rows;
+            }
+        }
+        work.cuts.push(cut);
+
+        let (tiles, starts) = (&work.tiles, &work.starts);
+        let patches = &mut work.patches[..cut];
+        step.pool.pieces_with(
+            &mut work.scratch,
+            patches,
+            &work.cuts,
+            |i, patch, scratch| {
+                let Tile { expert, row, rows } = tiles[i];
+                let a = a.rows(starts[expert], starts[expert + 1] - starts[expert]);
+                let (gate, up) = scratch[..2 * patch.len()].split_at_mut(patch.len());
+                self.gate
+                    .at(expert)
+                    .multiply_range(row..row + rows, &a, gate);
+                self.up.at(expert).multiply_range(row..row + rows, &a, up);
+                op::silu_mul(step.isa, gate, up, patch);
+            },
+        );
+
+        for (tile, cut) in tiles.iter().zip(&work.cuts) {
+            let slots = starts[tile.expert]..starts[tile.expert + 1];
+            for (slot, values) in slots.zip(patches[*cut..].chunks_exact(tile.rows)) {
+                work.hidden[slot * ff + tile.row..][..tile.rows].copy_from_slice(values);
+            }
+        }
+    }
+
+    /// `y += weight * down hidden`, by output rows.
+    fn add_down(&self, step: Step<'_>, work: &mut MoeWork, acts: &mut ActBuffer, y: &mut [f32]) {
+        let (ff, used) = (self.down.cols(), self.rule.used);
+        let slots = step.tokens * used;
+        let a = acts.quantize(step.isa, &work.hidden[..slots * ff], ff);
+        let width = step.config.n_embd;
+        let row_bytes = self.down.bytes_each() / width * slots.min(self.down.count());
+        let rows = tile_rows(row_bytes, width, step.pool.threads()).min(MAX_ROWS);
+        let (starts, choice, chosen) = (&work.starts, &work.choice, &work.chosen);
+        step.pool
+            .columns_with(&mut work.scratch, y, width, rows, |mut window, scratch| {
+                let (row, rows) = (window.start(), window.len());
+                for expert in 0..self.down.count() {
+                    let slots = starts[expert]..starts[expert + 1];
+                    if slots.is_empty() {
+                        continue;
+                    }
+                    let products = &mut scratch[..slots.len() * rows];
+                    let a = a.rows(slots.start, slots.len());
+                    self.down
+                        .at(expert)
+                        .multiply_range(row..row + rows, &a, products);
+                    for (slot, products) in slots.zip(products.chunks_exact(rows)) {
+                        let choice_index = choice[slot];
+                        let out = window.row_mut(choice_index / used);
+                        op::axpy(step.isa, out, chosen[choice_index].weight, products);
+                    }
+                }
+            });
+    }
+}

@@ -1,0 +1,189 @@
+//! What one sequence owns: its caches and the buffers that its tokens pass through, all allocated here, once.
+
+use super::Transformer;
+use super::acts::ActBuffer;
+use super::attention::AttentionWork;
+use super::cache::{Cache, CacheType};
+use super::config::{Config, Heads};
+use super::ffn::FfnWork;
+use super::weights::{Attention, Ffn, Query, Weights};
+use crate::error::{Error, Result};
+
+/// A sequence in the making: tokens seen so far, as the model remembers them.
+#[derive(Debug)]
+pub struct State {
+    pub(crate) caches: Vec<Cache>,
+    pub(crate) buffers: Buffers,
+    pub(crate) logits: Vec<f32>,
+    pub(crate) len: usize,
+    context: usize,
+    batch: usize,
+}
+
+/// Buffers of a pass over at most `T` tokens.
+#[derive(Debug)]
+pub(crate) struct Buffers {
+    /// `(T, n_embd)`, the residual stream.
+    pub(crate) x: Vec<f32>,
+    /// `(T, n_embd)`, the input of a block.
+    pub(crate) h: Vec<f32>,
+    /// `(T, n_embd)`, the output of a block.
+    pub(crate) y: Vec<f32>,
+    pub(crate) angles: Angles,
+    pub(crate) acts: ActBuffer,
+    pub(crate) attention: AttentionWork,
+    pub(crate) ffn: FfnWork,
+}
+
+/// Cosines and sines for the positions of a pass.
+#[derive(Debug)]
+pub(crate) struct Angles {
+    pairs: usize,
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+}
+
+impl Angles {
+    fn new(pairs: usize, batch: usize) -> Self {
+        Self {
+            pairs,
+            cos: vec![0.0; pairs * batch],
+            sin: vec![0.0; pairs * batch],
+        }
+    }
+
+    /// Computes the angles of `n` positions from `first` on.
+    pub(crate) fn fill(&mut self, config: &Config, first: usize, n: usize) {
+        for t in 0..n {
+            let range = t * self.pairs..(t + 1) * self.pairs;
+            let (cos, sin) = (&mut self.cos[range.clone()], &mut self.sin[range]);
+            config.rope.angles(first + t, cos, sin);
+        }
+    }
+
+    /// Cosines and sines of token `t` of the pass.
+    pub(crate) fn of(&self, t: usize) -> (&[f32], &[f32]) {
+        let range = t * self.pairs..(t + 1) * self.pairs;
+        (&self.cos[range.clone()], &self.sin[range])
+    }
+}
+
+impl State {
+    /// Tokens in the cache.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no token has been seen.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Tokens that fit.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.context
+    }
+
+    /// Most tokens of one pass.
+    #[must_use]
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Forgets all tokens from `len` on; does nothing when there are fewer.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+        for cache in &mut self.caches {
+            cache.truncate(self.len);
+        }
+    }
+}
+
+impl Buffers {
+    /// Gives every worker its scratch.
+    pub(crate) fn prepare(&mut self, workers: usize, config: &Config) {
+        self.attention.prepare(workers, config);
+        self.ffn.prepare(workers);
+    }
+}
+
+impl Transformer {
+    /// An empty sequence with room for `context` tokens, passed through in batches of at most `batch`.
+    ///
+    /// # Errors
+    /// When `context` or `batch` is zero, or there is not enough memory for the cache.
+    pub fn state(&self, context: usize, cache: CacheType, batch: usize) -> Result<State> {
+        for (name, value) in [("-c", context), ("-b", batch)] {
+            if value == 0 {
+                return Err(Error::Argument {
+                    name,
+                    value: value.to_string(),
+                    expected: "a number of tokens, at least 1".into(),
+                });
+            }
+        }
+        let (config, weights) = (&self.config, &self.weights);
+        let batch = batch.min(context);
+        let width = config.heads.cache_width();
+        let caches = weights
+            .layers
+            .iter()
+            .map(|_| Cache::new(cache, width, context))
+            .collect::<Result<_>>()?;
+        let zeros = |n: usize| vec![0.0; n];
+        let buffers = Buffers {
+            x: zeros(batch * config.n_embd),
+            h: zeros(batch * config.n_embd),
+            y: zeros(batch * config.n_embd),
+            angles: Angles::new(config.rope.pairs(), batch),
+            acts: ActBuffer::new(batch * widest_input(config, weights)),
+            attention: AttentionWork::new(config, batch, q_lora_rank(weights), context),
+            ffn: FfnWork::new(config, &weights.layers, batch),
+        };
+        Ok(State {
+            caches,
+            buffers,
+            logits: vec![0.0; config.n_vocab],
+            len: 0,
+            context,
+            batch,
+        })
+    }
+}
+
+/// Rank of the query projections; 0 when there is none.
+fn q_lora_rank(weights: &Weights) -> usize {
+    let rank = |attention: &Attention| match attention {
+        Attention::Mla(mla) => match &mla.query {
+            Query::LowRank { a, .. } => a.rows(),
+            Query::Direct(_) => 0,
+        },
+        Attention::Gqa(_) => 0,
+    };
+    let ranks = weights.layers.iter().map(|l| rank(&l.attention));
+    ranks.max().unwrap_or(0)
+}
+
+/// Most numbers a token that go into one product, over all of them.
+fn widest_input(config: &Config, weights: &Weights) -> usize {
+    let attention = match config.heads {
+        Heads::Mla(h) => h.heads * h.kv_lora_rank.max(h.nope).max(h.v),
+        Heads::Gqa(h) => h.heads * h.v,
+    };
+    let ffn = weights.layers.iter().map(|l| match &l.ffn {
+        Ffn::Dense(gated) => gated.down.cols(),
+        Ffn::Moe(moe) => {
+            let shared = moe.shared.as_ref().map_or(0, |s| s.down.cols());
+            let slots = moe.rule.used * moe.down.cols().max(config.n_embd);
+            shared.max(slots)
+        }
+    });
+    let ffn = ffn.max().unwrap_or(0);
+    attention
+        .max(ffn)
+        .max(config.n_embd)
+        .max(q_lora_rank(weights))
+}

@@ -1,0 +1,164 @@
+//! The weights of a model, by their role. An architecture's recipe fills these in; the forward pass reads them.
+//!
+//! Comments give shapes as `(rows, columns)`; a matrix of `(out, in)` computes `y = W x`.
+
+use super::matrix::{Matrix, Stack};
+
+/// All weights.
+#[derive(Debug)]
+pub struct Weights {
+    /// `(n_vocab, n_embd)`, one row a token.
+    pub embedding: Matrix,
+    /// Transformer layers, in order.
+    pub layers: Vec<Layer>,
+    /// `(n_embd)`, the norm before the output.
+    pub output_norm: Box<[f32]>,
+    /// `(n_vocab, n_embd)`; the embedding itself when the model ties them.
+    pub output: Matrix,
+    /// Whether `output` is the embedding.
+    pub tied: bool,
+}
+
+/// One transformer layer: `h = x + attention(norm(x))`, then `h + ffn(norm(h))`.
+#[derive(Debug)]
+pub struct Layer {
+    /// `(n_embd)`
+    pub attention_norm: Box<[f32]>,
+    /// The attention block.
+    pub attention: Attention,
+    /// `(n_embd)`
+    pub ffn_norm: Box<[f32]>,
+    /// The feed-forward block.
+    pub ffn: Ffn,
+}
+
+/// The attention block of a layer.
+#[derive(Debug)]
+pub enum Attention {
+    /// Multi-head Latent Attention.
+    Mla(Mla),
+    /// Grouped-query attention.
+    Gqa(Gqa),
+}
+
+/// Multi-head Latent Attention in its absorbed form.
+#[derive(Debug)]
+pub struct Mla {
+    /// How the query is made.
+    pub query: Query,
+    /// `(kv_lora_rank + rope, n_embd)`: the latent, then the rotary key.
+    pub kv_a: Matrix,
+    /// `(kv_lora_rank)`
+    pub kv_a_norm: Box<[f32]>,
+    /// A matrix `(kv_lora_rank, nope)` a head: carries the query into the latent space.
+    pub k_b: Stack,
+    /// A matrix `(v, kv_lora_rank)` a head: rebuilds the head's value.
+    pub v_b: Stack,
+    /// `(n_embd, heads * v)`
+    pub output: Matrix,
+}
+
+/// How latent attention makes its query.
+#[derive(Debug)]
+pub enum Query {
+    /// `(heads * (nope + rope), n_embd)`
+    Direct(Matrix),
+    /// Through a low rank, with a norm between.
+    LowRank {
+        /// `(q_lora_rank, n_embd)`
+        a: Matrix,
+        /// `(q_lora_rank)`
+        norm: Box<[f32]>,
+        /// `(heads * (nope + rope), q_lora_rank)`
+        b: Matrix,
+    },
+}
+
+/// Grouped-query attention.
+#[derive(Debug)]
+pub struct Gqa {
+    /// `(heads * k, n_embd)`
+    pub q: Linear,
+    /// `(kv_heads * k, n_embd)`
+    pub k: Linear,
+    /// `(kv_heads * v, n_embd)`
+    pub v: Linear,
+    /// `(n_embd, heads * v)`
+    pub output: Linear,
+}
+
+/// A matrix with an optional bias on its output.
+#[derive(Debug)]
+pub struct Linear {
+    /// `(out, in)`
+    pub weight: Matrix,
+    /// `(out)`
+    pub bias: Option<Box<[f32]>>,
+}
+
+/// The feed-forward block of a layer.
+#[derive(Debug)]
+pub enum Ffn {
+    /// One gated network.
+    Dense(Gated),
+    /// A mixture of experts.
+    Moe(Moe),
+}
+
+/// `down(silu(gate x) * up x)` (SwiGLU, Shazeer 2020).
+#[derive(Debug)]
+pub struct Gated {
+    /// `(ff, n_embd)`
+    pub gate: Matrix,
+    /// `(ff, n_embd)`
+    pub up: Matrix,
+    /// `(n_embd, ff)`
+    pub down: Matrix,
+}
+
+/// A mixture of experts with its router (DeepSeek-V2 section 2.2, DeepSeek-V3 section 2.1.2).
+#[derive(Debug)]
+pub struct Moe {
+    /// `(experts, n_embd)`
+    pub router: Matrix,
+    /// `(experts)`, added to the scores when experts are chosen, never to their weight.
+    pub selection_bias: Option<Box<[f32]>>,
+    /// How scores become choices and weights.
+    pub rule: RouterRule,
+    /// `(ff, n_embd)` an expert.
+    pub gate: Stack,
+    /// `(ff, n_embd)` an expert.
+    pub up: Stack,
+    /// `(n_embd, ff)` an expert.
+    pub down: Stack,
+    /// The experts that every token uses, fused into one.
+    pub shared: Option<Gated>,
+}
+
+/// How a router's scores become the choice of experts and their weights.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RouterRule {
+    /// From scores to probabilities.
+    pub gating: Gating,
+    /// Experts a token uses.
+    pub used: usize,
+    /// Groups that the experts are divided into; 1 when there is no limit.
+    pub groups: usize,
+    /// Groups a token may choose from.
+    pub groups_used: usize,
+    /// Whether the weights of the chosen experts are divided by their sum.
+    pub normalise: bool,
+    /// Factor on the weights.
+    pub scale: f32,
+}
+
+/// From router scores to probabilities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gating {
+    /// Softmax over all experts (DeepSeek-V2).
+    Softmax,
+    /// A sigmoid each (DeepSeek-V3).
+    Sigmoid,
+    /// The scores choose; softmax over the chosen ones weighs.
+    SoftmaxOfChosen,
+}

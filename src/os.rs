@@ -1,0 +1,22 @@
+//! What needs the operating system or `unsafe`, behind doors that cannot be misused.
+//!
+//! This file and `os/` hold all the `unsafe` of the runtime; everything above them is checked by the compiler.
+//!
+//! - [`Mapped`]: a file in memory, read-only.
+//! - [`Lend`]: lends a closure that borrows to threads that already run, and takes it back before the call returns.
+//! - [`Windows`], [`Pieces`], [`Slots`]: cut one `&mut` slice into parts that different threads may write at the same time.
+//! - [`confine`]: keeps a thread on a set of cores.
+
+mod affinity;
+mod lend;
+mod map;
+mod pieces;
+mod slots;
+mod windows;
+
+pub use affinity::confine;
+pub use lend::Lend;
+pub use map::{Advice, Mapped};
+pub use pieces::Pieces;
+pub use slots::Slots;
+pub use windows::{Columns, Windows};
