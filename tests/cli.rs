@@ -79,10 +79,10 @@ fn wrong_usage_is_exit_code_2() {
 #[test]
 fn values_out_of_range_name_their_flag() {
     for (flag, value, name) in [
-        ("-t", "0", "--threads"),
-        ("-b", "0", "--batch-size"),
-        ("-n", "-2", "--predict"),
-        ("-s", "-2", "--seed"),
+        ("-t", "0", "-t 0"),
+        ("-b", "0", "-b 0"),
+        ("-n", "-2", "-n -2"),
+        ("-s", "-2", "-s -2"),
         ("--temp", "nan", "--temp"),
         ("--top-p", "1.5", "--top-p"),
         ("--min-p", "-0.1", "--min-p"),

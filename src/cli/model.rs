@@ -43,8 +43,8 @@ impl ModelArgs {
     /// Checks the flags, then loads the model.
     pub(crate) fn load(&self) -> Result<Model> {
         for (name, value) in [
-            ("--threads", self.threads),
-            ("--batch-size", Some(self.batch_size)),
+            ("-t", self.threads),
+            ("-b", Some(self.batch_size)),
         ] {
             if value == Some(0) {
                 return Err(Error::Argument {

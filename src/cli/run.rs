@@ -121,7 +121,7 @@ fn limit(n: i64) -> Result<Option<usize>> {
     match n {
         -1 => Ok(None),
         n => usize::try_from(n).map(Some).map_err(|_| Error::Argument {
-            name: "--predict",
+            name: "-n",
             value: n.to_string(),
             expected: "a number of tokens, or -1 for no limit".into(),
         }),

@@ -88,7 +88,7 @@ impl SamplingArgs {
             seed: match self.seed {
                 -1 => None,
                 seed => Some(u64::try_from(seed).map_err(|_| Error::Argument {
-                    name: "--seed",
+                    name: "-s",
                     value: seed.to_string(),
                     expected: "0 or more, or -1 for a new one each time".into(),
                 })?),
