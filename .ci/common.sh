@@ -37,7 +37,7 @@ tests() {
     local log=$ci/$1
     shift
     local status=0
-    timeout --kill-after=30 1800 "$@" --no-fail-fast 2>&1 | tee "$log" || status=$?
+    timeout --kill-after=30 1800 "$@" 2>&1 | tee "$log" || status=$?
     awk '/^test result: / { binaries++; passed += $4; failed += $6; ignored += $8 }
          END { printf "%d test binaries: %d tests passed, %d failed, %d ignored\n", binaries, passed, failed, ignored
                exit !(passed > 0 && failed == 0) }' "$log" || fail "no passing test result in $log"
