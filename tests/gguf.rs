@@ -1,4 +1,6 @@
 //! Reading what the writer wrote: values, getters, tensors, split models and files cut short.
+//!
+//! Long, because each kind of file takes its own few lines to write.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -24,7 +24,16 @@ impl Drop for Temp {
 }
 
 fn inspect(path: &Path, flags: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_wattle"))
+    let program = env!("CARGO_BIN_EXE_wattle");
+    let mut command = match std::env::var_os("WATTLE_TEST_RUNNER") {
+        Some(emulator) => {
+            let mut command = Command::new(emulator);
+            command.arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
+    command
         .arg("inspect")
         .arg(path)
         .args(flags)

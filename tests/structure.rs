@@ -250,6 +250,25 @@ fn a_stray_unsafe_is_found() {
 }
 
 #[test]
+fn tests_start_the_program_under_the_emulator() {
+    hold(".rs", rules::started_programs);
+}
+
+#[test]
+fn a_program_started_past_the_emulator_is_found() {
+    let started = "Command::new(env!(\"CARGO_BIN_EXE_wattle\"))";
+    let asks = "std::env::var(\"WATTLE_TEST_RUNNER\")";
+    found(
+        &rules::started_programs("tests/a.rs", started),
+        &["without the words"],
+    );
+    found(
+        &rules::started_programs("tests/a.rs", &format!("{asks}; {started}")),
+        &[],
+    );
+}
+
+#[test]
 fn every_file_has_a_head_and_no_needless_length() {
     hold(".rs", rules::shape);
 }

@@ -224,6 +224,17 @@ pub(crate) fn unsafe_places(file: &str, text: &str) -> Vec<String> {
         .collect()
 }
 
+/// A test that starts the program does so through the emulator, when there is one: emulated programs start real ones.
+pub(crate) fn started_programs(file: &str, text: &str) -> Vec<String> {
+    let (program, runner) = ("CARGO_BIN_EXE", "WATTLE_TEST_RUNNER");
+    if file.starts_with("tests/structure") || !text.contains(program) || text.contains(runner) {
+        return Vec::new();
+    }
+    vec![format!(
+        "{file}: starts the program without the words of {runner}"
+    )]
+}
+
 /// `foo.rs` + `foo/`, a head comment, and a reason for length.
 pub(crate) fn shape(file: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
