@@ -36,11 +36,12 @@ apt_install() {
 tests() {
     local log=$ci/$1
     shift
-    timeout --kill-after=30 1800 "$@" 2>&1 | tee "$log"
-    awk '/^test result: ok\./ { binaries++; passed += $4; ignored += $8 }
-         /^test result: FAILED/ { failed++ }
-         END { printf "%d test binaries, %d tests passed, %d ignored\n", binaries, passed, ignored
+    local status=0
+    timeout --kill-after=30 1800 "$@" 2>&1 | tee "$log" || status=$?
+    awk '/^test result: / { binaries++; passed += $4; failed += $6; ignored += $8 }
+         END { printf "%d test binaries: %d tests passed, %d failed, %d ignored\n", binaries, passed, failed, ignored
                exit !(passed > 0 && failed == 0) }' "$log" || fail "no passing test result in $log"
+    [ "$status" = 0 ] || fail "exit code $status: $*"
 }
 
 tiny=tests/data/tiny-chat.gguf

@@ -60,11 +60,11 @@ def inspect():
     best = math.inf
     for _ in range(5):
         start = time.perf_counter()
-        text = wattle("inspect", "-m", MODEL)
+        text = wattle("inspect", MODEL)
         best = min(best, time.perf_counter() - start)
     check("llama" in text and "Q4_1" in text, "inspect names the architecture and the format")
     check(best < 0.05, "time of inspect", f"{best * 1000:.1f} ms, under 50")
-    json.loads(wattle("inspect", "-m", MODEL, "--json"))
+    json.loads(wattle("inspect", MODEL, "--json"))
     check(True, "inspect --json is JSON")
 
 
