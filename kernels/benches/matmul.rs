@@ -1,5 +1,5 @@
 //! Speed of the products: bytes of weights per second, for every format and instruction set, for one token (decode) and
-//! for sixteen (prefill). Each answer is held against the reference before it is timed.
+//! for sixteen (prefill, where the weights pass once for every four tokens). Each answer is held against the reference before it is timed.
 //!
 //! `cargo bench -p wattle-kernels -- Q4_K/avx2`
 

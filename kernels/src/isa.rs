@@ -25,7 +25,7 @@ macro_rules! isas {
         /// An instruction set that this CPU has.
         ///
         /// A value can only come from detection ([`Isa::best`], [`Isa::available`], [`Isa::named`]).
-        #[derive(Clone, Copy, Debug)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Isa {
             $(
                 $(#[$arch])?

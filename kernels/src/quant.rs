@@ -11,8 +11,8 @@
 //!   making the weights signed;
 //! - *codes*, `y = d * c` with c a signed byte, from the file or out of a table of 16.
 //!
-//! Layouts: models.md of the facts, section 1.3; the bytes are checked against the numpy decoder of the `gguf` package (see
-//! `tests/formats.rs`).
+//! The layouts are ggml's (`ggml-common.h`, `ggml-quants.c` of llama.cpp), redrawn at the head of each file; decoding is held bit for
+//! bit against the numpy decoder of the `gguf` package (`tests/formats.rs`).
 
 use crate::op::acts::Act;
 use crate::simd::Simd;

@@ -126,8 +126,8 @@ pub(crate) trait Simd: Copy {
     fn round(self, a: Self::F) -> Self::F;
     /// 2 to the power of `a`, an integer from -127 (gives 0) to 128 (gives infinity).
     fn pow2(self, a: Self::F) -> Self::F;
-    /// Rounds 32 floats of -127 to 127 to integers, ties to even.
-    fn round_i8(self, x: [Self::F; 4], out: &mut [i8; 32]);
+    /// Rounds 32 floats of -127 to 127 to integers, ties to even; the sums of the first and of the last 16 of them.
+    fn round_i8(self, x: [Self::F; 4], out: &mut [i8; 32]) -> [i32; 2];
     /// Sum of the 8.
     fn sum(self, x: Self::F) -> f32;
     /// Largest of the 8, none of them NaN.
@@ -243,6 +243,43 @@ mod tests {
             for isa in Isa::available() {
                 isa.dispatch(Integers { w, a, scales, word });
             }
+        }
+    }
+
+    /// Every f16 there is, through each way of reading one.
+    struct Halves;
+
+    impl SimdOp for Halves {
+        type Output = ();
+
+        fn eval<S: Simd>(self, s: S) {
+            for first in (0..=u16::MAX).step_by(8) {
+                let bits: [u16; 8] = from_fn(|i| first + i as u16);
+                let mut bytes = [0; 16];
+                for (two, bits) in bytes.as_chunks_mut().0.iter_mut().zip(bits) {
+                    *two = bits.to_le_bytes();
+                }
+                let (mut out, mut from_bytes) = ([0.0; 8], [0.0; 8]);
+                s.store(s.load_f16(&bits), &mut out);
+                s.store(s.load_f16_le(&bytes), &mut from_bytes);
+                for i in 0..8 {
+                    let want = half::f16::from_bits(bits[i]).to_f32();
+                    for out in [out[i], from_bytes[i], s.f16(bits[i])] {
+                        assert!(
+                            out.to_bits() == want.to_bits() || (out.is_nan() && want.is_nan()),
+                            "{:#x}",
+                            bits[i]
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_f16_is_read_exactly() {
+        for isa in Isa::available() {
+            isa.dispatch(Halves);
         }
     }
 

@@ -40,8 +40,9 @@ fn expected(format: Format, weights: &[u8], rows: usize, x: &[f32], cols: usize)
         x.to_vec()
     };
     let values = reference::matmul(&w, &seen, cols);
-    // The offset of a block is at most as large as its largest weight is far from its smallest: within a factor of
-    // 2 of the largest |w| of the block, whatever the format.
+    // Formats with an offset sum unsigned weights first and take the offset off after, so rounding is relative to the block's
+    // step times its largest q. That is within a factor of 2 of the largest |w| of a block that uses its range, as random bits
+    // do.
     let block = format.block().max(32);
     let largest: Vec<f32> = w
         .chunks(cols)

@@ -10,11 +10,11 @@ use crate::simd::{Simd, SimdOp};
 use core::arch::x86_64::*;
 
 /// The token of AVX2 and what stands on it; `P` tells how bytes are multiplied.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx2<P = Maddubs>(P);
 
 /// Products by `vpmaddubsw` and `vpmaddwd`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Maddubs(());
 
 /// Products of 32 unsigned bytes with 32 signed bytes, four neighbours to a lane.
@@ -333,20 +333,26 @@ impl<P: Products> Simd for Avx2<P> {
         }
     }
     #[inline(always)]
-    fn round_i8(self, x: [__m256; 4], out: &mut [i8; 32]) {
+    fn round_i8(self, x: [__m256; 4], out: &mut [i8; 32]) -> [i32; 2] {
         // Packing works within 128-bit lanes, so groups of four come out as 0 2 4 6 1 3 5 7.
         // SAFETY: the token proves AVX2; the array is as long as the store.
         unsafe {
-            let i = x.map(|v| _mm256_cvtps_epi32(v));
-            let bytes = _mm256_packs_epi16(
-                _mm256_packs_epi32(i[0], i[1]),
-                _mm256_packs_epi32(i[2], i[3]),
-            );
+            let [a, b, c, d] = x;
+            let (a, b) = (_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b));
+            let (c, d) = (_mm256_cvtps_epi32(c), _mm256_cvtps_epi32(d));
+            let bytes = _mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
             let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
             _mm256_storeu_si256(
                 out.as_mut_ptr().cast(),
                 _mm256_permutevar8x32_epi32(bytes, order),
             );
+            let pairs = _mm256_hadd_epi32(_mm256_add_epi32(a, b), _mm256_add_epi32(c, d));
+            let sums = _mm256_hadd_epi32(pairs, pairs);
+            let sums = _mm_add_epi32(
+                _mm256_castsi256_si128(sums),
+                _mm256_extracti128_si256::<1>(sums),
+            );
+            [_mm_extract_epi32::<0>(sums), _mm_extract_epi32::<1>(sums)]
         }
     }
     #[inline(always)]

@@ -9,11 +9,11 @@ use crate::simd::{Simd, SimdOp};
 use core::arch::aarch64::*;
 
 /// The token of NEON; `P` tells how bytes are multiplied.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Neon<P = Widening>(pub(super) P);
 
 /// Products by `smull`, `smlal` and `sadalp`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Widening(());
 
 /// 32 bytes.
@@ -337,27 +337,36 @@ impl<P: Products> Simd for Neon<P> {
     fn pow2(self, a: Self::F) -> Self::F {
         // SAFETY: the token proves NEON.
         unsafe {
-            a.map(|v| {
-                let exponent = vaddq_s32(vcvtq_s32_f32(v), vdupq_n_s32(127));
-                vreinterpretq_f32_s32(vshlq_n_s32::<23>(exponent))
-            })
+            let bias = vdupq_n_s32(127);
+            let (low, high) = (
+                vaddq_s32(vcvtq_s32_f32(a[0]), bias),
+                vaddq_s32(vcvtq_s32_f32(a[1]), bias),
+            );
+            [
+                vreinterpretq_f32_s32(vshlq_n_s32::<23>(low)),
+                vreinterpretq_f32_s32(vshlq_n_s32::<23>(high)),
+            ]
         }
     }
     #[inline(always)]
-    fn round_i8(self, x: [Self::F; 4], out: &mut [i8; 32]) {
-        for (x, out) in [[x[0], x[1]], [x[2], x[3]]]
-            .into_iter()
-            .zip(out.as_chunks_mut::<16>().0)
-        {
+    fn round_i8(self, x: [Self::F; 4], out: &mut [i8; 32]) -> [i32; 2] {
+        let mut sums = [0; 2];
+        let (out, _) = out.as_chunks_mut::<16>();
+        for k in 0..2 {
             // SAFETY: the token proves NEON; the array is as long as the store.
             unsafe {
-                let eight = |x: Self::F| {
-                    let (low, high) = (vcvtnq_s32_f32(x[0]), vcvtnq_s32_f32(x[1]));
-                    vqmovn_s16(vcombine_s16(vqmovn_s32(low), vqmovn_s32(high)))
-                };
-                vst1q_s8(out.as_mut_ptr(), vcombine_s8(eight(x[0]), eight(x[1])));
+                let (a, b) = (vcvtnq_s32_f32(x[2 * k][0]), vcvtnq_s32_f32(x[2 * k][1]));
+                let (c, d) = (
+                    vcvtnq_s32_f32(x[2 * k + 1][0]),
+                    vcvtnq_s32_f32(x[2 * k + 1][1]),
+                );
+                let low = vqmovn_s16(vcombine_s16(vqmovn_s32(a), vqmovn_s32(b)));
+                let high = vqmovn_s16(vcombine_s16(vqmovn_s32(c), vqmovn_s32(d)));
+                vst1q_s8(out[k].as_mut_ptr(), vcombine_s8(low, high));
+                sums[k] = vaddvq_s32(vaddq_s32(vaddq_s32(a, b), vaddq_s32(c, d)));
             }
         }
+        sums
     }
     #[inline(always)]
     fn sum(self, x: Self::F) -> f32 {

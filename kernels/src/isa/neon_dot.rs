@@ -8,7 +8,7 @@ use crate::simd::SimdOp;
 use core::arch::{aarch64::*, asm};
 
 /// Products by `sdot`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sdot(());
 
 /// The token of NEON with dot products.

@@ -6,7 +6,7 @@ use core::array::from_fn;
 use half::f16;
 
 /// The token: every CPU has plain Rust.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scalar(());
 
 impl Scalar {
@@ -24,14 +24,37 @@ impl Scalar {
     }
 }
 
-/// 8 sums of 4 neighbours each.
+/// An f16 as f32, without branches, which is twice as fast in a row of F16 as `half`'s.
+///
+/// Exponent and fraction move to their places in an f32, whose exponents are 112 higher: a multiplication by 2^112 mends that,
+/// and makes subnormals normal. Infinity and NaN get the largest exponent instead.
 #[inline(always)]
-fn dot(w: [i32; 32], a: [u8; 32]) -> [i32; 8] {
-    let mut out = [0; 8];
-    for i in 0..32 {
-        out[i / 4] += w[i] * i32::from(a[i] as i8);
+fn widen(bits: u16) -> f32 {
+    let magnitude = (u32::from(bits) & 0x7fff) << 13;
+    let finite = (f32::from_bits(magnitude) * f32::from_bits(0x7780_0000)).to_bits();
+    let special = magnitude | 0x7f80_0000;
+    let sign = (u32::from(bits) & 0x8000) << 16;
+    f32::from_bits(
+        sign | if magnitude < 0x0f80_0000 {
+            finite
+        } else {
+            special
+        },
+    )
+}
+
+/// 8 sums of the products `from * 8 .. to * 8`: lane l takes every eighth, which keeps all of it in i16 lanes and vertical.
+///
+/// The caller sees to it that the products of a lane fit: four of 63 * 127, or two of 128 * 127.
+#[inline(always)]
+fn eighths(w: &[u8; 32], a: &[u8; 32], from: usize, to: usize) -> [i32; 8] {
+    let mut out = [0_i16; 8];
+    for k in from..to {
+        for l in 0..8 {
+            out[l] += i16::from(w[8 * k + l] as i8) * i16::from(a[8 * k + l] as i8);
+        }
     }
-    out
+    out.map(i32::from)
 }
 
 impl Simd for Scalar {
@@ -54,6 +77,8 @@ impl Simd for Scalar {
         let mut out = [0; 32];
         for i in 0..16 {
             out[i] = x[i] & 15;
+        }
+        for i in 0..16 {
             out[i + 16] = x[i] >> 4;
         }
         out
@@ -93,11 +118,12 @@ impl Simd for Scalar {
 
     #[inline(always)]
     fn dot_u6(self, w: [u8; 32], a: [u8; 32]) -> [i32; 8] {
-        dot(w.map(i32::from), a)
+        eighths(&w, &a, 0, 4)
     }
     #[inline(always)]
     fn dot_i8(self, w: [u8; 32], a: [u8; 32]) -> [i32; 8] {
-        dot(w.map(|v| i32::from(v as i8)), a)
+        let (low, high) = (eighths(&w, &a, 0, 2), eighths(&w, &a, 2, 4));
+        from_fn(|i| low[i] + high[i])
     }
     #[inline(always)]
     fn scales(self, x: &[i8; 16]) -> [i32; 16] {
@@ -105,8 +131,8 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn dot_halves(self, w: [u8; 32], a: [u8; 32], scales: [i32; 16], j: usize) -> [i32; 8] {
-        let sums = self.dot_u6(w, a);
-        from_fn(|i| sums[i] * scales[2 * j + i / 4])
+        let (low, high) = (eighths(&w, &a, 0, 2), eighths(&w, &a, 2, 4));
+        from_fn(|i| low[i] * scales[2 * j] + high[i] * scales[2 * j + 1])
     }
     #[cfg(test)]
     fn sum_i(self, x: [i32; 8]) -> i32 {
@@ -144,7 +170,7 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn load_f16_le(self, x: &[u8; 16]) -> [f32; 8] {
-        from_fn(|i| f16::from_le_bytes([x[2 * i], x[2 * i + 1]]).to_f32())
+        from_fn(|i| widen(u16::from_le_bytes([x[2 * i], x[2 * i + 1]])))
     }
     #[inline(always)]
     fn load_bf16_le(self, x: &[u8; 16]) -> [f32; 8] {
@@ -152,7 +178,7 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn load_f16(self, x: &[u16; 8]) -> [f32; 8] {
-        x.map(|bits| f16::from_bits(bits).to_f32())
+        x.map(widen)
     }
     #[inline(always)]
     fn store_f16(self, x: [f32; 8], out: &mut [u16; 8]) {
@@ -208,10 +234,16 @@ impl Simd for Scalar {
         a.map(|v| f32::from_bits(((v as i32).wrapping_add(127) as u32) << 23))
     }
     #[inline(always)]
-    fn round_i8(self, x: [[f32; 8]; 4], out: &mut [i8; 32]) {
-        for (x, out) in x.iter().zip(out.as_chunks_mut::<8>().0) {
-            *out = self.round(*x).map(|v| v as i8);
+    fn round_i8(self, x: [[f32; 8]; 4], out: &mut [i8; 32]) -> [i32; 2] {
+        let mut sums = [0; 2];
+        for (k, (x, out)) in x.iter().zip(out.as_chunks_mut::<8>().0).enumerate() {
+            let x = self.round(*x);
+            for i in 0..8 {
+                out[i] = x[i] as i8;
+                sums[k / 2] += x[i] as i32;
+            }
         }
+        sums
     }
     #[inline(always)]
     fn sum(self, x: [f32; 8]) -> f32 {
@@ -238,6 +270,6 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn f16(self, bits: u16) -> f32 {
-        f16::from_bits(bits).to_f32()
+        widen(bits)
     }
 }

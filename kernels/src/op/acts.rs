@@ -218,18 +218,17 @@ impl SimdOp for Quantize<'_> {
         let (x, _) = x.as_chunks::<4>();
         let (q, _) = self.q.as_chunks_mut::<BLOCK>();
         for ((((x, q), d), s32), s16) in x.iter().zip(q).zip(d).zip(s32).zip(s16) {
-            *d = block(s, x, q);
-            let half = |q: &[i8]| q.iter().map(|v| i32::from(*v)).sum::<i32>() as f32;
-            let (low, high) = (half(&q[..16]), half(&q[16..]));
-            *s32 = *d * (low + high);
-            *s16 = [*d * low, *d * high];
+            let (scale, [low, high]) = block(s, x, q);
+            *d = scale;
+            *s32 = scale * (low + high) as f32;
+            *s16 = [scale * low as f32, scale * high as f32];
         }
     }
 }
 
-/// Quantises 32 activations and returns their scale.
+/// Quantises 32 activations; their scale, and the sums of the two halves of `q`.
 #[inline(always)]
-fn block<S: Simd>(s: S, x: &[[f32; 8]; 4], q: &mut [i8; 32]) -> f32 {
+fn block<S: Simd>(s: S, x: &[[f32; 8]; 4], q: &mut [i8; 32]) -> (f32, [i32; 2]) {
     let x = [s.load(&x[0]), s.load(&x[1]), s.load(&x[2]), s.load(&x[3])];
     let (mut largest, mut flaw) = (s.splat(0.0), s.splat(0.0));
     for x in x {
@@ -248,11 +247,15 @@ fn block<S: Simd>(s: S, x: &[[f32; 8]; 4], q: &mut [i8; 32]) -> f32 {
         let scale = s.splat(inverse);
         let limit = s.splat(127.0);
         let lowest = s.splat(-127.0);
-        s.round_i8(x.map(|x| s.max(lowest, s.min(limit, s.mul(x, scale)))), q);
-        d
+        let [x0, x1, x2, x3] = x;
+        let scaled = |x| s.max(lowest, s.min(limit, s.mul(x, scale)));
+        (
+            d,
+            s.round_i8([scaled(x0), scaled(x1), scaled(x2), scaled(x3)], q),
+        )
     } else {
         // All zero, too small to divide by (below 2^-121 or so), or flawed.
         q.fill(0);
-        if flaw == 0.0 { 0.0 } else { f32::NAN }
+        (if flaw == 0.0 { 0.0 } else { f32::NAN }, [0; 2])
     }
 }
