@@ -139,3 +139,21 @@ fn what_is_no_model_is_one_sentence_and_exit_code_1() {
         Some(2)
     );
 }
+
+#[test]
+fn the_file_may_be_given_as_everywhere_else() {
+    let file = Temp::new("flag", &small());
+    let plain = inspect(&file.0, &[]);
+    let mut flags = vec!["inspect".as_ref(), "-m".as_ref(), file.0.as_os_str()];
+    let program = env!("CARGO_BIN_EXE_wattle");
+    let runner = std::env::var_os("WATTLE_TEST_RUNNER");
+    if runner.is_some() {
+        flags.insert(0, program.as_ref());
+    }
+    let flagged = Command::new(runner.unwrap_or(program.into()))
+        .args(flags)
+        .output()
+        .expect("the program starts");
+    assert!(flagged.status.success(), "{flagged:?}");
+    assert_eq!(plain.stdout, flagged.stdout);
+}

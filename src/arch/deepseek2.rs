@@ -131,7 +131,7 @@ fn heads(source: &Source<'_>, n_embd: usize, scaling: Scaling) -> Result<MlaHead
 
 /// `width / heads`, when that is a whole number.
 fn per_head(source: &Source<'_>, tensor: &str, width: usize, heads: usize) -> Result<usize> {
-    if width % heads != 0 {
+    if !width.is_multiple_of(heads) {
         let expected = format!("a multiple of {heads} heads");
         return Err(source.bad_tensor(tensor, &expected, &width.to_string()));
     }
@@ -214,7 +214,7 @@ fn rule(source: &Source<'_>) -> Result<Option<RouterRule>> {
         .unwrap_or(groups)
         .max(1);
     let grouped = groups <= MAX_GROUPS
-        && experts % groups == 0
+        && experts.is_multiple_of(groups)
         && groups_used <= groups
         && groups_used * (experts / groups) >= used;
     if !grouped {

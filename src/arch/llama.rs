@@ -39,7 +39,7 @@ pub(super) fn build(source: &Source<'_>, kind: RopeKind) -> Result<(Config, Weig
 fn heads(source: &Source<'_>, n_embd: usize) -> Result<GqaHeads> {
     let heads = source.need("attention.head_count")?;
     let kv_heads = source.number("attention.head_count_kv")?.unwrap_or(heads);
-    if kv_heads == 0 || heads % kv_heads != 0 {
+    if kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
         let expected = format!("a divisor of the {heads} heads");
         return Err(source.bad_key("attention.head_count_kv", &expected, &kv_heads.to_string()));
     }
@@ -47,7 +47,7 @@ fn heads(source: &Source<'_>, n_embd: usize) -> Result<GqaHeads> {
         match source.number(name)? {
             Some(0) => Err(source.bad_key(name, "at least 1", "0")),
             Some(n) => Ok(n),
-            None if n_embd % heads == 0 => Ok(n_embd / heads),
+            None if n_embd.is_multiple_of(heads) => Ok(n_embd / heads),
             None => Err(source.bad_key(
                 name,
                 &format!("a head size, as {n_embd} is no multiple of {heads} heads"),

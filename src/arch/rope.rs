@@ -50,7 +50,7 @@ pub(super) fn rope(
     scaling: Scaling,
     magnitude: f32,
 ) -> Result<Rope> {
-    if dims == 0 || dims % 2 != 0 {
+    if dims == 0 || !dims.is_multiple_of(2) {
         let name = "rope.dimension_count";
         return Err(source.bad_key(name, "an even number above 0", &dims.to_string()));
     }

@@ -26,7 +26,7 @@ mod text;
 mod traffic;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::written;
 use report::Report;
@@ -37,8 +37,11 @@ use wattle::gguf::Gguf;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The model; of a split model the first file
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    #[arg(value_name = "FILE", required_unless_present = "model")]
+    file: Option<PathBuf>,
+    /// The same, as the other subcommands take it
+    #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
+    model: Option<PathBuf>,
     /// Tokens for which memory is counted; 0 is the most that the model was made for
     #[arg(short, long = "ctx-size", value_name = "N", default_value_t = 4096)]
     ctx: u64,
@@ -47,13 +50,21 @@ pub(crate) struct Args {
     json: bool,
 }
 
+impl Args {
+    /// The file, whichever way it was given; clap sees to it that it was.
+    fn file(&self) -> &Path {
+        let given = self.file.as_deref().or(self.model.as_deref());
+        given.unwrap_or(Path::new(""))
+    }
+}
+
 /// Inspects a file.
 ///
 /// # Errors
 ///
 /// The file cannot be read, is no GGUF or is broken; `out` cannot be written.
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
-    let model = Gguf::open_head(&args.file)?;
+    let model = Gguf::open_head(args.file())?;
     let report = Report::of(&model, args.ctx);
     let text = if args.json {
         report.json()

@@ -2,7 +2,7 @@
 //!
 //! A legacy tensor holds, for each head, `nope` rows that map a latent row to the head's key, then `v` rows that map it to the
 //! value. The value rows serve as they are. Absorption multiplies by the *transposed* key rows, so these are decoded, transposed and
-//! encoded again: floats in their own format, everything else as Q8_0, or as F16 where rows are no whole blocks. The copy
+//! encoded again: floats in their own format, everything else as `Q8_0`, or as F16 where rows are no whole blocks. The copy
 //! is small: 30 MB for DeepSeek-V2-Lite.
 
 use std::sync::Arc;

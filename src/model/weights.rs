@@ -33,6 +33,10 @@ pub struct Layer {
 }
 
 /// The attention block of a layer.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one a layer, and all layers are read every token"
+)]
 #[derive(Debug)]
 pub enum Attention {
     /// Multi-head Latent Attention.
@@ -97,6 +101,10 @@ pub struct Linear {
 }
 
 /// The feed-forward block of a layer.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one a layer, and all layers are read every token"
+)]
 #[derive(Debug)]
 pub enum Ffn {
     /// One gated network.
