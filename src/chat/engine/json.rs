@@ -71,8 +71,9 @@ mod tests {
 
     #[test]
     fn spacing_is_pythons() {
-        let value =
-            Value::from(minijinja::value::Serde(serde_json::json!({"a": [1, 2.5, "é<\n"], "b": {}, "c": null})));
+        let value = Value::from(minijinja::value::Serde(
+            serde_json::json!({"a": [1, 2.5, "é<\n"], "b": {}, "c": null}),
+        ));
         let text = |indent| python(&value, indent).expect("plain data").to_string();
         assert_eq!(text(None), r#"{"a": [1, 2.5, "é<\n"], "b": {}, "c": null}"#);
         assert!(
