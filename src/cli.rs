@@ -7,11 +7,14 @@ use clap::{Parser, Subcommand};
 use wattle::{Error, Result};
 
 mod inspect;
+mod tokenize;
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Show what a model file holds and needs
     Inspect(inspect::Args),
+    /// Turn text into tokens, or tokens into text
+    Tokenize(tokenize::Args),
 }
 
 /// DeepSeek-style language models from GGUF files on small machines.
@@ -28,6 +31,7 @@ impl Cli {
         let mut out = BufWriter::new(io::stdout().lock());
         match &self.command {
             Command::Inspect(args) => inspect::run(args, &mut out)?,
+            Command::Tokenize(args) => tokenize::run(args, &mut out)?,
         }
         written(out.flush())
     }

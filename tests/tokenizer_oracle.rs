@@ -93,7 +93,14 @@ fn compare(name: &str, at_least: usize) {
             .iter()
             .all(|n| !n.contains("have no token"));
         if !options.parse_special && whole {
-            assert_eq!(tokenizer.decode(&found), text, "{name}: there and back");
+            // SPM spells a space U+2581, so it cannot tell the two apart.
+            let spm = fixture["model"] == "llama";
+            let back = if spm {
+                text.replace('\u{2581}', " ")
+            } else {
+                text.to_owned()
+            };
+            assert_eq!(tokenizer.decode(&found), back, "{name}: there and back");
         }
     }
 }
