@@ -24,6 +24,7 @@ mod progress;
 mod run;
 mod sampling;
 mod score;
+mod tokenize;
 
 macro_rules! subcommands {
     ($($(#[$doc:meta])* $name:ident = $file:ident,)+) => {
@@ -49,6 +50,8 @@ subcommands! {
     Score = score,
     /// Show what a model file holds and needs
     Inspect = inspect,
+    /// Text to token ids, or ids to text
+    Tokenize = tokenize,
 }
 
 /// DeepSeek-style language models from GGUF files on small machines.

@@ -2,8 +2,12 @@
 //!
 //! `minijinja` gives a template no way to files, modules or methods of the host; what it can do is take time and memory.
 //! Fuel bounds both: every instruction costs one, and every 64 bytes that an operation makes or reads cost one, whether or
-//! not they are written out. The budget grows with the conversation, so that no honest template meets it: 250 000, plus
-//! one for each byte of the messages (64 passes over all of them), plus 2000 a message.
+//! not they are written out. The budget grows with the conversation, so that no honest template meets it: 40 000, plus
+//! 1000 a message, plus one for each 4 bytes of the messages (16 passes over all of them).
+//!
+//! What fuel does not bound is depth: a list in a list in a list costs 1.75 fuel a level to make, but printing it, comparing
+//! it or merely dropping it recurses, with up to 820 bytes of stack a level (measured). So a template runs in a thread of
+//! its own whose stack has 1 KiB for each unit of fuel; the pages are never touched by a template that does not nest.
 //!
 //! The surroundings are those of Hugging Face transformers: `trim_blocks`, `lstrip_blocks`, loop controls, Python's methods of
 //! strings, lists and dicts, `raise_exception`, `strftime_now`, `tojson` with Python's spacing, `tools` and `documents` as none.
@@ -18,8 +22,10 @@ use crate::error::Result;
 mod json;
 mod time;
 
-const BASE_FUEL: u64 = 250_000;
-const MESSAGE_FUEL: u64 = 2_000;
+const BASE_FUEL: usize = 40_000;
+const MESSAGE_FUEL: usize = 1_000;
+const BYTES_PER_FUEL: usize = 4;
+const STACK_PER_FUEL: usize = 1024;
 const DEPTH: usize = 64;
 const NAME: &str = "chat_template";
 
@@ -46,7 +52,6 @@ impl Engine {
         env.add_filter("tojson", |value: Value, options: Kwargs| {
             json::python(&value, options.get::<Option<usize>>("indent")?)
         });
-        env.set_fuel(Some(BASE_FUEL));
         env.add_template_owned(NAME, source.to_owned())
             .map_err(|e| fault(describe(&e)))?;
         Ok(Self {
@@ -62,9 +67,22 @@ impl Engine {
             .iter()
             .map(|m| m.role.len() + m.content.len())
             .sum();
-        let turns = messages.len() as u64 * MESSAGE_FUEL;
+        let fuel = BASE_FUEL + messages.len() * MESSAGE_FUEL + bytes / BYTES_PER_FUEL;
+        let run = || self.run(messages, options, fuel);
+        let done = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(fuel * STACK_PER_FUEL);
+            thread.spawn_scoped(scope, run).map(|t| t.join())
+        });
+        match done {
+            Ok(Ok(text)) => text,
+            Err(error) => Err(fault(format!("no thread to run it: {error}"))),
+            Ok(Err(_)) => Err(fault("it broke the template engine")),
+        }
+    }
+
+    fn run(&self, messages: &[Message], options: &ChatOptions, fuel: usize) -> Result<String> {
         let mut env = self.env.clone();
-        env.set_fuel(Some(BASE_FUEL + turns + bytes as u64));
+        env.set_fuel(Some(fuel as u64));
         let template = env.get_template(NAME).map_err(|e| fault(describe(&e)))?;
         let given = context! {
             messages => Value::from(Serde(messages)),
@@ -118,7 +136,7 @@ mod tests {
     fn what_templates_of_real_models_use() {
         assert_eq!(
             text("{{ bos_token }}{{ eos_token }}{{ add_generation_prompt }}"),
-            "<s></s>true"
+            "<s></s>True"
         );
         assert_eq!(text("{{ messages[0]['content'].strip() + '!' }}"), "Hi!");
         assert_eq!(
@@ -127,11 +145,11 @@ mod tests {
         );
         assert_eq!(
             text("{{ 'a</t>b'.split('</t>')[-1] }}{{ 'abc'[1:] }}{{ 'b' in 'abc' }}"),
-            "bbctrue"
+            "bbcTrue"
         );
         assert_eq!(
             text("{{ tools is none }}{{ messages[0].get('name', 'x') }}"),
-            "truex"
+            "Truex"
         );
         assert_eq!(
             text(
@@ -151,7 +169,7 @@ mod tests {
         );
         assert_eq!(
             text("{{ x is defined }}{{ 'a<b' }}{{ x | default('y') }}"),
-            "falsea<by"
+            "Falsea<by"
         );
         assert_eq!(
             text("{% for k, v in {'a': 1}.items() %}{{ k }}{{ v }}{% endfor %}"),
@@ -181,6 +199,7 @@ mod tests {
             "{% set ns = namespace(x='aaaaaaaa') %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
             "{% set ns = namespace(x='aaaaaaaa') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
             "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = (ns.x + ns.x) | list %}{% endfor %}",
+            "{{ ([1] * 99999999) | tojson }}",
             "{{ 'x' * 99999999 }}",
             "{{ 'x'.ljust(99999999999) }}",
             "{{ '%999999999d' | format(1) }}",
@@ -190,11 +209,31 @@ mod tests {
             assert!(run(source).is_err(), "{source}");
         }
         assert!(
-            Engine::new(&"(".repeat(100_000), "", "").is_err(),
+            Engine::new(&format!("{{{{{}", "(".repeat(100_000)), "", "").is_err(),
             "depth of expressions"
         );
         let deep = "{% if x %}".repeat(100_000);
         assert!(Engine::new(&deep, "", "").is_err(), "depth of blocks");
+    }
+
+    #[test]
+    fn depth_is_bounded_by_fuel() {
+        let level = format!("{{% set x = {}x{} %}}", "[".repeat(50), "]".repeat(50));
+        let mut outcomes = [0, 0];
+        for levels in [2_000, 12_000, 22_000, 24_000, 50_000] {
+            let nested = format!("{{% set x = [] %}}{}", level.repeat(levels / 50));
+            for end in [
+                "",
+                "{{ x }}",
+                "{{ x | tojson }}",
+                "{{ x == [x] }}",
+                "{{ x | string | length }}",
+            ] {
+                // Done or out of fuel: either will do, as long as the program lives.
+                outcomes[usize::from(run(&format!("{nested}{end}")).is_ok())] += 1;
+            }
+        }
+        assert!(outcomes.iter().all(|&n| n > 4), "both happen: {outcomes:?}");
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl Tokenizer {
         vocab.index();
         if vocab.duplicates > 0 {
             notes.push(format!(
-                "{} tokens repeat the text of an earlier one",
+                "{} of the tokens repeat the text of an earlier one",
                 vocab.duplicates
             ));
         }

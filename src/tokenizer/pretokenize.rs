@@ -134,9 +134,11 @@ mod tests {
             split("deepseek-v3", "我们 go,now 日本語です"),
             ["我们", " go", ",now", " ", "日本語です"]
         );
+        // The class for punctuation runs from ':' to '~' and so holds ASCII letters: it cuts " gö" again. That is how the
+        // models were trained.
         assert_eq!(
             split("deepseek-llm", "我们 gö,now\n"),
-            ["我们", " gö", ",", "now", "\n"]
+            ["我们", " g", "ö", ",", "now", "\n"]
         );
         assert_eq!(split("kimi-k2", "漢字kana I'LL"), ["漢字", "kana", " I'LL"]);
         assert_eq!(

@@ -150,11 +150,16 @@ mod tests {
         let text = "<s><s>\u{a0}\u{a0}<s>";
         let parts = specials().cut(text, true, &[4]);
         assert_eq!(parts, [Token(0), Text(3..6), Token(2), Token(0)]);
-        let parts = specials().cut(text, true, &[3, 6]);
+        let parts = specials().cut(text, true, &[3]);
         assert_eq!(
             parts,
-            [Token(0), Token(0), Token(2), Token(0)],
-            "between tokens"
+            [Text(0..3), Token(0), Token(2), Token(0)],
+            "at its end"
+        );
+        assert_eq!(
+            specials().cut(text, true, &[0])[0],
+            Token(0),
+            "at its start"
         );
     }
 }

@@ -94,9 +94,12 @@ def spm(name, path, all_texts):
     tokens, merges = reach({"▁" + t.replace(" ", "▁") for t in all_texts}, ranks, vocab)
     inverse = {i: t for t, i in vocab.items()}
     tokens |= {inverse[i] for i in range(259)} | {inverse[i] for _, _, ids in cases for i in ids}
-    # The scores of the original model file: minus the position among the merged tokens.
+    # The merges were made from the scores of the original model file; their order is that of falling scores.
+    first = {}
+    for (a, b), rank in ranks.items():
+        first[a + b] = min(rank, first.get(a + b, rank))
     kinds = {inverse[i]: 6 for i in range(3, 259)} | {"<unk>": 2, "<s>": 3, "</s>": 3}
-    scores = {t: 0 if vocab[t] < 259 else 259 - vocab[t] for t in tokens}
+    scores = {t: -first.get(t, 0) for t in tokens}
     write(name, {"model": "llama"}, vocab, kinds, tokens, [], cases, scores)
 
 
