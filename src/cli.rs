@@ -16,6 +16,7 @@ use wattle::{Error, Result};
 
 mod chat;
 mod input;
+mod inspect;
 mod interrupt;
 mod model;
 mod npy;
@@ -46,6 +47,8 @@ subcommands! {
     Run = run,
     /// Say how probable a text is, token by token
     Score = score,
+    /// Show what a model file holds and needs
+    Inspect = inspect,
 }
 
 /// DeepSeek-style language models from GGUF files on small machines.

@@ -65,6 +65,7 @@ use head::Head;
 pub struct Gguf(Arc<Inner>);
 
 struct Inner {
+    version: u32,
     metadata: Metadata,
     shards: Vec<Data>,
     tensors: Vec<TensorInfo>,
@@ -123,6 +124,7 @@ impl Gguf {
     fn assemble(path: &Path, first: Data, ask: Ask) -> Result<Self> {
         let whole = ask == Ask::Whole;
         let Head {
+            version,
             metadata,
             mut tensors,
             mut cut,
@@ -151,6 +153,7 @@ impl Gguf {
         }
         let sorted = by_name(path, files, &tensors)?;
         Ok(Self(Arc::new(Inner {
+            version,
             metadata,
             shards,
             tensors,
@@ -167,6 +170,11 @@ impl Gguf {
     /// The path it was opened by.
     pub fn path(&self) -> &Path {
         self.0.metadata.path()
+    }
+
+    /// The version of the format, 2 or 3.
+    pub fn version(&self) -> u32 {
+        self.0.version
     }
 
     /// The keys, of the first file if there are several.

@@ -2,6 +2,7 @@
 //! machines: Raspberry Pi and other ARM boards, and low-end x86.
 
 pub mod arch;
+pub mod chat;
 pub mod error;
 pub mod generate;
 pub mod gguf;

@@ -1,14 +1,17 @@
 //! From a path and a machine to a model that runs: the one place where files, architectures, kernels and cores meet.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use wattle_kernels::Isa;
 
 use crate::arch;
+use crate::chat::ChatTemplate;
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 use crate::model::Transformer;
 use crate::pool::Pool;
+use crate::tokenizer::Tokenizer;
 
 /// Environment variable that caps the instruction set, for tests and comparisons.
 pub const ISA_VARIABLE: &str = "WATTLE_ISA";
@@ -28,6 +31,8 @@ pub struct Model {
     gguf: Gguf,
     transformer: Transformer,
     pool: Pool,
+    tokenizer: OnceLock<Tokenizer>,
+    template: OnceLock<Option<ChatTemplate>>,
 }
 
 impl Model {
@@ -52,6 +57,8 @@ impl Model {
             gguf,
             transformer,
             pool,
+            tokenizer: OnceLock::new(),
+            template: OnceLock::new(),
         })
     }
 
@@ -72,10 +79,37 @@ impl Model {
     pub fn pool(&self) -> &Pool {
         &self.pool
     }
+
+    /// The tokenizer of the file, built when it is first asked for.
+    ///
+    /// # Errors
+    /// When the file has no tokenizer, or one that wattle does not know.
+    pub fn tokenizer(&self) -> Result<&Tokenizer> {
+        if let Some(tokenizer) = self.tokenizer.get() {
+            return Ok(tokenizer);
+        }
+        let tokenizer = Tokenizer::from_gguf(self.gguf.metadata())?;
+        Ok(self.tokenizer.get_or_init(|| tokenizer))
+    }
+
+    /// The chat template of the file, if it has one.
+    ///
+    /// # Errors
+    /// When the template cannot be compiled, or there is no tokenizer for it.
+    pub fn template(&self) -> Result<Option<&ChatTemplate>> {
+        if self.template.get().is_none() {
+            let template = ChatTemplate::from_gguf(self.gguf.metadata(), self.tokenizer()?)?;
+            self.template.get_or_init(|| template);
+        }
+        Ok(self.template.get().and_then(Option::as_ref))
+    }
 }
 
-/// The instruction set by name, else by the environment, else the best.
-fn choose_isa(name: Option<&str>) -> Result<Isa> {
+/// The instruction set of that name, else the one that `WATTLE_ISA` names, else the best that this CPU has.
+///
+/// # Errors
+/// When the name is unknown, or names an instruction set that this CPU does not have.
+pub fn choose_isa(name: Option<&str>) -> Result<Isa> {
     let variable = std::env::var_os(ISA_VARIABLE).map(|v| v.to_string_lossy().into_owned());
     let Some(name) = name.map(str::to_owned).or(variable) else {
         return Ok(Isa::best());

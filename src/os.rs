@@ -12,6 +12,7 @@ mod lend;
 mod map;
 mod pieces;
 mod slots;
+mod spin;
 mod windows;
 
 pub use affinity::confine;

@@ -189,7 +189,7 @@ impl Tokenizer {
     }
 
     /// [`Tokenizer::encode`], but a control token is not taken where one of `guards` (byte positions in `text`, rising)
-    /// lies between its first and its last byte.
+    /// lies after its start and not after its end.
     pub(crate) fn encode_guarded(
         &self,
         text: &str,

@@ -245,6 +245,7 @@ fn versions_other_than_2_and_3() {
         (1, "1"),
         (4, "4"),
         (102, "102"),
+        (0x0100_0000, "a big-endian file"),
         (0x0300_0000, "a big-endian file"),
         (0x0200_0000, "a big-endian file"),
         (u32::MAX, "4294967295"),
@@ -262,6 +263,7 @@ fn an_empty_model_is_one() {
         let mut raw = Raw::new(0, 0);
         raw.bytes[4] = version;
         let model = raw.taken();
+        assert_eq!(model.version(), u32::from(version));
         assert!(model.metadata().is_empty(), "no keys");
         assert!(model.tensors().is_empty(), "no tensors");
     }

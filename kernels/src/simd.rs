@@ -103,9 +103,9 @@ pub(crate) trait Simd: Copy {
     /// Stores 8 f16, rounded to nearest even; what is too large becomes infinite (IEEE 754).
     fn store_f16(self, x: Self::F, out: &mut [u16; 8]);
     /// 8 small unsigned integers.
-    fn from_u8(self, x: &[u8; 8]) -> Self::F;
+    fn widen_u8(self, x: &[u8; 8]) -> Self::F;
     /// 8 small signed integers.
-    fn from_i8(self, x: &[i8; 8]) -> Self::F;
+    fn widen_i8(self, x: &[i8; 8]) -> Self::F;
     /// `a + b`.
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a - b`.
@@ -139,4 +139,130 @@ pub(crate) trait Simd: Copy {
     fn sqrt(self, x: f32) -> f32;
     /// An f16 as f32.
     fn f16(self, bits: u16) -> f32;
+}
+
+#[cfg(test)]
+mod tests {
+    //! The integer vocabulary, exactly, on every instruction set.
+
+    use super::{Simd, SimdOp};
+    use crate::Isa;
+    use core::array::from_fn;
+    use proptest::prelude::*;
+
+    /// All integer operations on one set of bytes.
+    struct Integers {
+        w: [u8; 32],
+        a: [i8; 32],
+        scales: [i8; 16],
+        word: u32,
+    }
+
+    impl SimdOp for Integers {
+        type Output = ();
+
+        fn eval<S: Simd>(self, s: S) {
+            let Integers { w, a, scales, word } = self;
+            let acts = s.acts(&a);
+            let is = |b: S::B, want: [u8; 32]| {
+                // Bytes are looked at one at a time through the products, which makes no operation for reading needed.
+                for i in 0..32 {
+                    let mut one = [0; 32];
+                    one[i] = 1;
+                    assert_eq!(
+                        s.sum_i(s.dot_i8(b, s.acts(&one))),
+                        i32::from(want[i] as i8),
+                        "byte {i}"
+                    );
+                }
+            };
+            let sum = |w: &[i32], a: &[i8]| -> i32 {
+                w.iter().zip(a).map(|(w, a)| w * i32::from(*a)).sum()
+            };
+
+            let signed: [i32; 32] = from_fn(|i| i32::from(w[i] as i8));
+            assert_eq!(s.sum_i(s.dot_i8(s.bytes(&w), acts)), sum(&signed, &a));
+            let small: [u8; 32] = w.map(|w| w & 63);
+            let unsigned = small.map(i32::from);
+            assert_eq!(s.sum_i(s.dot_u6(s.bytes(&small), acts)), sum(&unsigned, &a));
+            let ready = s.scales(&scales);
+            for j in 0..8 {
+                let want = sum(&unsigned[..16], &a[..16]) * i32::from(scales[2 * j])
+                    + sum(&unsigned[16..], &a[16..]) * i32::from(scales[2 * j + 1]);
+                assert_eq!(s.sum_i(s.dot_halves(s.bytes(&small), acts, ready, j)), want);
+            }
+
+            let (half, _) = w.as_chunks::<16>();
+            is(
+                s.nibbles(&half[0]),
+                from_fn(|i| half[0][i % 16] >> (i / 16 * 4) & 15),
+            );
+            is(
+                s.table(&scales, s.nibbles(&half[1])),
+                from_fn(|i| scales[usize::from(half[1][i % 16] >> (i / 16 * 4) & 15)] as u8),
+            );
+            is(
+                s.bits(word),
+                from_fn(|i| if word >> i & 1 == 1 { 0xff } else { 0 }),
+            );
+            let (x, y) = (s.bytes(&w), s.splat_b(word as u8));
+            is(s.and(x, y), w.map(|w| w & word as u8));
+            is(s.or(x, y), w.map(|w| w | word as u8));
+            is(
+                s.test(x, y),
+                w.map(|w| if w & word as u8 == 0 { 0 } else { 0xff }),
+            );
+            is(s.shr::<4>(x), w.map(|w| w >> 4));
+            is(s.shr::<2>(x), w.map(|w| w >> 2));
+            is(s.shl::<4>(x), w.map(|w| w << 4));
+            is(s.shl::<2>(x), w.map(|w| w << 2));
+        }
+    }
+
+    fn extreme() -> impl Strategy<Value = u8> {
+        prop_oneof![
+            Just(0),
+            Just(63),
+            Just(127),
+            Just(128),
+            Just(129),
+            Just(255),
+            any::<u8>()
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn integers_are_exact(
+            w in prop::array::uniform32(extreme()),
+            a in prop::array::uniform32(prop_oneof![Just(-127_i8), Just(127), -127..=127_i8]),
+            scales in prop::array::uniform16(prop_oneof![Just(-128_i8), Just(127), any::<i8>()]),
+            word in any::<u32>(),
+        ) {
+            for isa in Isa::available() {
+                isa.dispatch(Integers { w, a, scales, word });
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_sums_are_exact() {
+        for isa in Isa::available() {
+            for (w, a, scale) in [
+                (63, 127, -128),
+                (63, -127, -128),
+                (128, 127, 127),
+                (128, -127, 127),
+                (255, -127, 1),
+            ] {
+                isa.dispatch(Integers {
+                    w: [w; 32],
+                    a: [a; 32],
+                    scales: [scale; 16],
+                    word: u32::MAX,
+                });
+            }
+        }
+    }
 }

@@ -6,7 +6,7 @@
 use std::io::Write;
 
 use wattle::Result;
-use wattle::chat::{ChatTemplate, Message};
+use wattle::chat::{ChatOptions, ChatTemplate, Message};
 use wattle::generate::Session;
 use wattle::meter::Speed;
 use wattle::sample::Sampler;
@@ -60,7 +60,11 @@ pub(crate) fn talk(
             continue;
         }
         history.push(message("user", said));
-        let prompt = template.prompt(session.model().tokenizer()?, &history)?;
+        let prompt = template.encode(
+            session.model().tokenizer()?,
+            &history,
+            &ChatOptions::default(),
+        )?;
         let rest = session.resume(&prompt);
         let Answer {
             text, speed: this, ..

@@ -42,10 +42,7 @@ enum Cache {
 impl ModelArgs {
     /// Checks the flags, then loads the model.
     pub(crate) fn load(&self) -> Result<Model> {
-        for (name, value) in [
-            ("-t", self.threads),
-            ("-b", Some(self.batch_size)),
-        ] {
+        for (name, value) in [("-t", self.threads), ("-b", Some(self.batch_size))] {
             if value == Some(0) {
                 return Err(Error::Argument {
                     name,

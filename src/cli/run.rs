@@ -80,8 +80,13 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
         sampler.suppress(session.ends().iter().copied());
     }
 
-    let (speed, end) = match (given, model.template()) {
-        (Some(text), _) if !args.cnv => {
+    // The template is asked for only when there is a chat: a text can be continued whatever is wrong with it.
+    let chatting = args.cnv || given.is_none();
+    let (speed, end) = match (
+        given,
+        chatting.then(|| model.template()).transpose()?.flatten(),
+    ) {
+        (Some(text), _) if !chatting => {
             let prompt = tokens(&model, &text, args.parse_special)?;
             let answer = answer(&mut session, &prompt, &mut sampler, n, &interrupt, out)?;
             (answer.speed, Some(answer.end))

@@ -44,6 +44,7 @@ const MIN_INFO: u64 = 24;
 /// What was read of one file.
 #[derive(Debug)]
 pub(super) struct Head {
+    pub(super) version: u32,
     pub(super) metadata: Metadata,
     pub(super) tensors: Vec<TensorInfo>,
     pub(super) cut: Option<Cut>,
@@ -60,30 +61,34 @@ pub(super) fn read(data: &Data, path: &Path, shard: usize, whole: bool) -> Resul
         cursor: Cursor::new(data),
         place: Place::Header,
     };
+    let mut version = 0;
     let mut entries = Vec::new();
     let mut tensors = Vec::new();
-    let read = reader
-        .header(whole)
-        .and_then(|counts| reader.body(counts, &mut entries, &mut tensors));
+    let read = reader.header(whole).and_then(|header| {
+        version = header.version;
+        reader.body(&header, &mut entries, &mut tensors)
+    });
     let cut = match read {
         Ok(()) => None,
         Err(Stop::Cut(cut)) => Some(cut),
         Err(Stop::Broken(error)) => return Err(error),
     };
     Ok(Head {
+        version,
         metadata: Metadata::new(path, entries)?,
         tensors,
         cut,
     })
 }
 
-struct Counts {
+struct Header {
+    version: u32,
     keys: u64,
     tensors: u64,
 }
 
 impl Reader<'_> {
-    fn header(&mut self, whole: bool) -> Read<Counts> {
+    fn header(&mut self, whole: bool) -> Read<Header> {
         let magic = self.take(4, "the magic \"GGUF\"")?;
         if magic != b"GGUF" {
             let found = format!("\"{}\"", magic.escape_ascii());
@@ -94,22 +99,9 @@ impl Reader<'_> {
         }
         let version = self.u32("the version")?;
         if !VERSIONS.contains(&version) {
-            let (found, hint) = if version == 1 {
-                (
-                    "1".to_owned(),
-                    "convert the model again: nothing reads 1 today",
-                )
-            } else if VERSIONS.contains(&version.swap_bytes()) {
-                let found = format!("{version:#010x}, a big-endian file");
-                (
-                    found,
-                    "convert it to little-endian (gguf_convert_endian.py)",
-                )
-            } else {
-                (version.to_string(), "a newer wattle may read it")
-            };
+            let (found, hint) = foreign(version);
             let fault = self.broken(4, "version 2 or 3", found);
-            return Err(fault.advise(if version == 0 { "" } else { hint }).into());
+            return Err(fault.advise(hint).into());
         }
         let tensors = self.count("tensors")?;
         let keys = self.count("keys")?;
@@ -125,7 +117,11 @@ impl Reader<'_> {
                 }
             }
         }
-        Ok(Counts { keys, tensors })
+        Ok(Header {
+            version,
+            keys,
+            tensors,
+        })
     }
 
     fn count(&mut self, what: &str) -> Read<u64> {
@@ -141,17 +137,17 @@ impl Reader<'_> {
 
     fn body(
         &mut self,
-        counts: Counts,
+        header: &Header,
         entries: &mut Vec<Entry>,
         tensors: &mut Vec<TensorInfo>,
     ) -> Read<()> {
-        for i in 0..counts.keys {
+        for i in 0..header.keys {
             let entry = self.entry(i)?;
             entries.push(entry);
         }
         let alignment = self.alignment(entries)?;
         let mut next = 0;
-        for i in 0..counts.tensors {
+        for i in 0..header.tensors {
             let info = self.info(i, next)?;
             let end = info.offset.checked_add(info.n_bytes());
             let padded = end.and_then(|end| end.checked_next_multiple_of(alignment));
@@ -225,6 +221,22 @@ impl Reader<'_> {
             need,
             exact: true,
         }))
+    }
+}
+
+/// What a version is that is not read, and what to do.
+fn foreign(version: u32) -> (String, &'static str) {
+    let found = version.to_string();
+    match version {
+        0 => (found, ""),
+        1 => (found, "convert the model again: nothing reads 1 today"),
+        // No version is so large; read in the other byte order it is small.
+        _ if version.trailing_zeros() >= 16 => {
+            let found = format!("{version:#010x}, a big-endian file");
+            let hint = "convert it to little-endian (gguf_convert_endian.py of llama.cpp)";
+            (found, hint)
+        }
+        _ => (found, "a newer wattle may read it"),
     }
 }
 

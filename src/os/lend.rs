@@ -23,24 +23,19 @@
 //!
 //! # Waiting
 //!
-//! First by spinning for [`SPIN`], for the next section of a token is a few microseconds away, then in the kernel (futex)
+//! First by spinning for 100 us ([`Spin`]), for the next section of a token is a few microseconds away, then in the kernel (futex)
 //! on the gate itself. Who goes to sleep says so in the gate (SLEEPING: servers; WAITING: the lender); since whoever changes
 //! the gate gets its old value back, no wake-up is lost, and nobody makes the system call when nobody sleeps.
 
 use core::cell::UnsafeCell;
 use core::fmt;
-use core::hint::spin_loop;
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use core::time::Duration;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
 use rustix::thread::futex;
 
-/// How long a thread spins before it sleeps in the kernel: longer than the gap between two sections of a token, too short
-/// to be seen in the energy of an idle chat.
-const SPIN: Duration = Duration::from_micros(100);
+use super::spin::Spin;
 
 const VISITOR: u32 = 1;
 const VISITORS: u32 = OPEN - 1;
@@ -254,39 +249,9 @@ impl Drop for Leave<'_> {
     }
 }
 
-/// A wait of [`SPIN`] that reads the clock seldom, and not at all when it is short.
-struct Spin {
-    rounds: u32,
-    since: Option<Instant>,
-}
-
-impl Spin {
-    fn new() -> Self {
-        Self {
-            rounds: 0,
-            since: None,
-        }
-    }
-
-    /// Waits a moment; false when the time is up.
-    fn again(&mut self) -> bool {
-        spin_loop();
-        self.rounds = self.rounds.wrapping_add(1);
-        if !self.rounds.is_multiple_of(64) {
-            return true;
-        }
-        match self.since {
-            Some(since) => since.elapsed() < SPIN,
-            None => {
-                self.since = Some(Instant::now());
-                true
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::spin::SPIN;
     use super::*;
     use core::sync::atomic::AtomicUsize;
     use std::panic::{AssertUnwindSafe, catch_unwind};

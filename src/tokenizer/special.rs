@@ -54,7 +54,7 @@ impl Specials {
     }
 
     /// Cuts `text` into plain text and tokens, in order. `parse` allows control tokens, except where one of `guards` (byte
-    /// positions, rising) lies between their first and last byte.
+    /// positions, rising) lies after their start and not after their end.
     pub(super) fn cut(&self, text: &str, parse: bool, guards: &[usize]) -> Vec<Part> {
         let mut parts = Vec::new();
         let finder = if parse { &self.all } else { &self.always };
@@ -107,10 +107,10 @@ impl Finder {
     }
 }
 
-/// Whether one of `guards` lies inside `found`.
+/// Whether one of `guards` lies inside `found` or at its end.
 fn guarded(guards: &[usize], found: &Range<usize>) -> bool {
     let next = guards.partition_point(|&g| g <= found.start);
-    guards.get(next).is_some_and(|&g| g < found.end)
+    guards.get(next).is_some_and(|&g| g <= found.end)
 }
 
 #[cfg(test)]

@@ -46,12 +46,21 @@ pub(crate) fn without_tests(code: &str) -> &str {
     while let Some(found) = code[from..].find("#[cfg(test)]") {
         let start = from + found;
         let rest = code[start + "#[cfg(test)]".len()..].trim_start();
-        if rest.starts_with("mod tests") {
+        if rest.starts_with("mod tests {") {
             return &code[..start];
         }
         from = start + 1;
     }
     code
+}
+
+/// The child modules in files of their own that blanked `code` declares for tests only: `#[cfg(test)] mod name;`.
+pub(crate) fn test_modules(code: &str) -> Vec<String> {
+    let declared = code.split("#[cfg(test)]").skip(1).filter_map(|rest| {
+        let (name, _) = rest.trim_start().strip_prefix("mod ")?.split_once(';')?;
+        name.chars().all(is_word).then(|| name.to_string())
+    });
+    declared.collect()
 }
 
 /// Words, `::` and single signs of blanked `code`.
@@ -216,7 +225,7 @@ fn char_end(chars: &[char], at: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{code, paths, tokens, without_tests};
+    use super::{code, paths, test_modules, tokens, without_tests};
 
     fn resolved(text: &str, module: &[&str]) -> Vec<String> {
         paths(&tokens(&code(text)), module)
@@ -243,12 +252,18 @@ mod tests {
 
     #[test]
     fn the_tests_at_the_foot_are_cut_and_other_test_items_are_not() {
-        let text = "#[cfg(test)]\nuse a::b;\nfn f() {}\n#[cfg(test)]\nmod tests { use crate::c; }";
+        let text = "#[cfg(test)]\nmod tests;\nuse a::b;\nfn f() {}\n#[cfg(test)]\nmod tests { use crate::c; }";
         assert_eq!(
             without_tests(text),
-            "#[cfg(test)]\nuse a::b;\nfn f() {}\n",
-            "only `mod tests` must go"
+            "#[cfg(test)]\nmod tests;\nuse a::b;\nfn f() {}\n",
+            "only the last module must go"
         );
+    }
+
+    #[test]
+    fn modules_for_tests_are_told_from_others() {
+        let text = "mod a;\n#[cfg(test)]\nmod reference;\n#[cfg(test)]\nuse b;\n#[cfg(test)]\nmod tests { mod c; }";
+        assert_eq!(test_modules(text), ["reference"], "only `mod name;`");
     }
 
     #[test]

@@ -270,12 +270,12 @@ impl<P: Products> Simd for Avx2<P> {
         }
     }
     #[inline(always)]
-    fn from_u8(self, x: &[u8; 8]) -> __m256 {
+    fn widen_u8(self, x: &[u8; 8]) -> __m256 {
         // SAFETY: the token proves AVX2; the array is as long as the load.
         unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(x.as_ptr().cast()))) }
     }
     #[inline(always)]
-    fn from_i8(self, x: &[i8; 8]) -> __m256 {
+    fn widen_i8(self, x: &[i8; 8]) -> __m256 {
         // SAFETY: the token proves AVX2; the array is as long as the load.
         unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(x.as_ptr().cast()))) }
     }

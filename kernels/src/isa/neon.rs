@@ -275,7 +275,7 @@ impl<P: Products> Simd for Neon<P> {
         }
     }
     #[inline(always)]
-    fn from_u8(self, x: &[u8; 8]) -> Self::F {
+    fn widen_u8(self, x: &[u8; 8]) -> Self::F {
         // SAFETY: the token proves NEON; the array is as long as the load.
         unsafe {
             let x = vmovl_u8(vld1_u8(x.as_ptr()));
@@ -286,7 +286,7 @@ impl<P: Products> Simd for Neon<P> {
         }
     }
     #[inline(always)]
-    fn from_i8(self, x: &[i8; 8]) -> Self::F {
+    fn widen_i8(self, x: &[i8; 8]) -> Self::F {
         // SAFETY: the token proves NEON; the array is as long as the load.
         unsafe {
             let x = vmovl_s8(vld1_s8(x.as_ptr()));

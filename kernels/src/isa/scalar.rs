@@ -159,11 +159,11 @@ impl Simd for Scalar {
         *out = x.map(|v| f16::from_f32(v).to_bits());
     }
     #[inline(always)]
-    fn from_u8(self, x: &[u8; 8]) -> [f32; 8] {
+    fn widen_u8(self, x: &[u8; 8]) -> [f32; 8] {
         x.map(f32::from)
     }
     #[inline(always)]
-    fn from_i8(self, x: &[i8; 8]) -> [f32; 8] {
+    fn widen_i8(self, x: &[i8; 8]) -> [f32; 8] {
         x.map(f32::from)
     }
     #[inline(always)]

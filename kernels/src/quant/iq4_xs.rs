@@ -61,7 +61,7 @@ impl Quant for Iq4Xs {
         let acts = Supers::of(acts, blocks.len());
         let mut sums = [s.zero(); T];
         for (i, block) in blocks.iter().enumerate() {
-            let scales = s.mul(s.from_i8(&scales(block)), s.splat(s.f16(u16_at(block, D))));
+            let scales = s.mul(s.widen_i8(&scales(block)), s.splat(s.f16(u16_at(block, D))));
             let mut factors = [[0.0; 8]; T];
             for t in 0..T {
                 factors[t] = products(s, scales, &acts[t].d[i]);

@@ -53,7 +53,7 @@ impl Quant for Q2K {
             let scales = s.scales(&bytes.map(|v| (v & 15).cast_signed()));
             let lows = bytes.map(|v| v >> 4);
             let offset =
-                split(&lows).map(|x| s.mul(s.from_u8(x), s.splat(-s.f16(u16_at(block, DMIN)))));
+                split(&lows).map(|x| s.mul(s.widen_u8(x), s.splat(-s.f16(u16_at(block, DMIN)))));
             let mut factors = [[0.0; 8]; T];
             for t in 0..T {
                 factors[t] = products(s, s.splat(d), &acts[t].d[i]);

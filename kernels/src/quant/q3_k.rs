@@ -79,7 +79,7 @@ impl Quant for Q3K {
             let d = s.f16(u16_at(block, D));
             let bytes = scales(block);
             let scales = s.scales(&bytes);
-            let offset = split(&bytes).map(|x| s.mul(s.from_i8(x), s.splat(-4.0 * d)));
+            let offset = split(&bytes).map(|x| s.mul(s.widen_i8(x), s.splat(-4.0 * d)));
             let mut factors = [[0.0; 8]; T];
             for t in 0..T {
                 factors[t] = products(s, s.splat(d), &acts[t].d[i]);

@@ -54,8 +54,8 @@ impl Quant for Q5K {
         let (mut sums, mut mins) = ([s.zero(); T], [s.splat(0.0); T]);
         for (i, block) in blocks.iter().enumerate() {
             let (scales, lows) = scales_mins(block, SCALES);
-            let scales = s.mul(s.from_u8(&scales), s.splat(s.f16(u16_at(block, D))));
-            let lows = s.mul(s.from_u8(&lows), s.splat(-s.f16(u16_at(block, DMIN))));
+            let scales = s.mul(s.widen_u8(&scales), s.splat(s.f16(u16_at(block, D))));
+            let lows = s.mul(s.widen_u8(&lows), s.splat(-s.f16(u16_at(block, DMIN))));
             let mut factors = [[0.0; 8]; T];
             for t in 0..T {
                 factors[t] = products(s, scales, &acts[t].d[i]);

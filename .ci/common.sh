@@ -1,0 +1,70 @@
+# Sourced by every script here: strict mode, the root of the workspace, and the few words the scripts are written in.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+export CARGO_TERM_COLOR=never RUST_BACKTRACE=1 INSTA_UPDATE=no
+: "${CI_START:=$(date +%s)}"
+export CI_START
+
+ci=target/ci # logs, downloads, texts to compare; safe to delete
+mkdir -p "$ci"
+
+step() { printf '\n== %4d s  %s\n' $(($(date +%s) - CI_START)) "$*"; }
+skip() { printf 'SKIPPED by name: %s\n' "$*"; }
+fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# apt_install PACKAGE...: on Debian and its kin; a flaky mirror gets three tries.
+apt_install() {
+    have apt-get || fail "apt-get is missing; install by hand: $*"
+    local sudo=() try
+    [ "$(id -u)" = 0 ] || sudo=(sudo)
+    for try in 1 2 3; do
+        if timeout 600 "${sudo[@]}" apt-get update &&
+            DEBIAN_FRONTEND=noninteractive timeout 900 "${sudo[@]}" apt-get install -y --no-install-recommends "$@"; then
+            return
+        fi
+        echo "apt-get failed (try $try of 3)"
+        sleep $((try * 10))
+    done >"$ci/apt.log" 2>&1
+    tail -n 40 "$ci/apt.log"
+    fail "apt-get could not install: $*"
+}
+
+# tests LOG COMMAND...: runs a `cargo test` command for at most 30 minutes, shows all that it says, and asks for its closing
+# lines: a runner that dies quietly, or finds no tests, has not passed.
+tests() {
+    local log=$ci/$1
+    shift
+    timeout --kill-after=30 1800 "$@" 2>&1 | tee "$log"
+    awk '/^test result: ok\./ { binaries++; passed += $4; ignored += $8 }
+         /^test result: FAILED/ { failed++ }
+         END { printf "%d test binaries, %d tests passed, %d ignored\n", binaries, passed, ignored
+               exit !(passed > 0 && failed == 0) }' "$log" || fail "no passing test result in $log"
+}
+
+tiny=tests/data/tiny-chat.gguf
+# greedy_text COMMAND...: what a wattle (behind its emulator, if any) writes after a prompt, always choosing the likeliest token.
+greedy_text() {
+    timeout --kill-after=10 300 "$@" run -m "$tiny" -p "The history of bread begins" -n 24 -t 2 --temp 0 --ignore-eos --no-cnv
+}
+
+# same_text NAME COMMAND...: that text must be the one that the native build gave.
+same_text() {
+    local name=$1
+    shift
+    if [ ! -s "$ci/tiny.native.txt" ]; then
+        cargo test --locked --workspace --no-run
+        greedy_text target/debug/wattle >"$ci/tiny.native.txt" 2>"$ci/tiny.native.err" || {
+            cat "$ci/tiny.native.err" >&2
+            fail "wattle run on $tiny"
+        }
+        [ -s "$ci/tiny.native.txt" ] || fail "wattle run on $tiny wrote nothing"
+    fi
+    greedy_text "$@" >"$ci/tiny.$name.txt" 2>"$ci/tiny.$name.err" || {
+        cat "$ci/tiny.$name.err" >&2
+        fail "wattle run on $tiny under $name"
+    }
+    cmp "$ci/tiny.native.txt" "$ci/tiny.$name.txt" || fail "another text under $name than on this machine"
+    echo "wattle run under $name: the same text as on this machine"
+}
