@@ -1,0 +1,462 @@
+//! The real program with tiny models that were taught a few sentences: what they say is known to the letter.
+
+#[path = "cli/program.rs"]
+mod program;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Stdio};
+
+use program::{Folder, Ran, command, finish, wattle};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+const MODELS: [&str; 2] = ["tiny-chat", "tiny-llama"];
+const BREAD: &str = "The history of bread begins";
+
+fn data(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    path.join(name).to_str().expect("a plain path").into()
+}
+
+fn gguf(model: &str) -> String {
+    data(&format!("{model}.gguf"))
+}
+
+fn json(name: &str) -> Value {
+    let text = std::fs::read_to_string(data(name)).expect("a fixture");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// What a model was taught to answer to the last of `said`, or after the text [`BREAD`].
+fn answer(model: &str, said: &[&str]) -> String {
+    let models = json("tiny.json");
+    let found = models.as_array().expect("models").iter();
+    let mut found = found.filter(|entry| entry["name"] == model);
+    let asks = found.next().expect("the model")["asks"]
+        .as_array()
+        .expect("asks");
+    let ask = asks.iter().find(|ask| {
+        let messages = ask["messages"].as_array().expect("messages").iter();
+        let users = messages.filter(|message| message["role"] != "assistant");
+        users.map(|message| &message["content"]).eq(said.iter())
+    });
+    ask.expect("the question")["answer"]
+        .as_str()
+        .expect("text")
+        .into()
+}
+
+/// `wattle run` at temperature 0, with `stdin` as its input.
+fn run(model: &str, args: &[&str], stdin: &str) -> Ran {
+    let mut command = command();
+    command
+        .args(["run", "--temp", "0", "-m", &gguf(model)])
+        .args(args);
+    finish(command, stdin.as_bytes())
+}
+
+#[track_caller]
+fn says(ran: &Ran, text: &str) {
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(ran.stdout, text, "{}", ran.stderr);
+}
+
+#[test]
+fn a_text_is_continued_wherever_it_comes_from() {
+    let folder = Folder::new("continued");
+    let file = folder.file("bread.txt", format!("{BREAD}\n").as_bytes());
+    let file = file.to_str().expect("a plain path");
+    for model in MODELS {
+        let taught = answer(model, &[]);
+        says(&run(model, &["-p", BREAD], ""), &taught);
+        says(&run(model, &["-f", file, "--no-cnv"], ""), &taught);
+        says(&run(model, &[], BREAD), &taught);
+    }
+}
+
+#[test]
+fn it_closes_with_one_line_about_its_speed() {
+    let ran = run("tiny-chat", &["-p", BREAD], "");
+    let line = ran.stderr.strip_suffix('\n').expect("a line");
+    assert!(!line.contains('\n') && !line.contains("seed"), "{line:?}");
+    for part in [
+        "wattle: prompt 17 tokens, ",
+        "answer ",
+        " tok/s",
+        " GB/s read",
+    ] {
+        assert!(line.contains(part), "{part:?} is not in {line:?}");
+    }
+}
+
+#[test]
+fn neither_threads_nor_batches_nor_the_cache_change_the_text() {
+    for args in [
+        ["-t", "1"],
+        ["-b", "1"],
+        ["-b", "3"],
+        ["--cache-type", "f32"],
+        ["-c", "128"],
+    ] {
+        let ran = run("tiny-chat", &[&["-p", BREAD], &args[..]].concat(), "");
+        says(&ran, &answer("tiny-chat", &[]));
+    }
+    let mut scalar = command();
+    scalar.args(["run", "--temp", "0", "-p", BREAD, "-m", &gguf("tiny-chat")]);
+    scalar.env("WATTLE_ISA", "scalar");
+    says(&finish(scalar, b""), &answer("tiny-chat", &[]));
+}
+
+#[test]
+fn a_split_model_is_one_model() {
+    let first = "tiny-llama-split-00001-of-00003";
+    says(&run(first, &["-p", BREAD], ""), &answer("tiny-llama", &[]));
+}
+
+#[test]
+fn tokens_are_counted_and_characters_are_whole() {
+    let model = "tiny-chat";
+    let whole = answer(model, &["你好"]);
+    // Three tokens spell a character: of 4 the last is half, which ends as a replacement character.
+    for (n, expected) in [("0", ""), ("3", "你"), ("6", "你好"), ("24", &whole)] {
+        let args = ["--cnv", "-p", "你好", "-st", "-n", n];
+        says(&run(model, &args, ""), &format!("{expected}\n"));
+    }
+    says(
+        &run(model, &["--cnv", "-p", "你好", "-st", "-n", "4"], ""),
+        "你\u{fffd}\n",
+    );
+}
+
+#[test]
+fn a_chat_remembers_what_was_said() {
+    for model in MODELS {
+        let first = answer(model, &["Hello"]);
+        let second = answer(model, &["Hello", "What do you run on?"]);
+        let both = format!("{first}\n{second}\n");
+        says(
+            &run(model, &["--cnv"], "Hello\n\nWhat do you run on?\n"),
+            &both,
+        );
+        says(
+            &run(model, &["-cnv", "-p", "Hello"], "What do you run on?"),
+            &both,
+        );
+        says(
+            &run(model, &["--cnv", "-p", "Hello", "-st"], "never read"),
+            &format!("{first}\n"),
+        );
+    }
+}
+
+#[test]
+fn a_chat_can_be_told_how_to_be() {
+    let brief = format!("{}\n", answer("tiny-chat", &["Be brief.", "Hello"]));
+    says(
+        &run("tiny-chat", &["--cnv", "-sys", "Be brief."], "Hello"),
+        &brief,
+    );
+}
+
+#[test]
+fn only_the_new_end_of_a_chat_is_computed() {
+    // The prompts are 4 and 30 tokens long; the second begins with the first and its answer, 17 tokens that are there already.
+    let ran = run("tiny-chat", &["--cnv"], "Hello\nWhat do you run on?\n");
+    assert!(ran.stderr.contains("prompt 17 tokens"), "{ran:?}");
+}
+
+#[test]
+fn an_end_can_be_ignored_until_the_context_is_full() {
+    let taught = answer("tiny-chat", &[]);
+    let ran = run("tiny-chat", &["-p", BREAD, "--ignore-eos", "-n", "100"], "");
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(
+        ran.stdout.len() > taught.len() && ran.stdout.starts_with(&taught),
+        "{ran:?}"
+    );
+    let ran = run("tiny-chat", &["-p", BREAD, "-c", "20"], "");
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(
+        taught.starts_with(&ran.stdout) && ran.stdout.len() < taught.len(),
+        "{ran:?}"
+    );
+    assert!(
+        ran.stderr
+            .contains("context of 20 tokens is full; -c raises it"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn a_seed_is_told_and_gives_the_same_text_on_any_number_of_threads() {
+    let hot = |args: &[&str]| {
+        let all = [
+            "-p", BREAD, "--temp", "5", "--top-k", "0", "--top-p", "1", "--min-p", "0", "-n", "30",
+        ];
+        let model = gguf("tiny-chat");
+        let ran = wattle([&["run", "-m", &model], &all[..], args].concat());
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        ran
+    };
+    let first = hot(&["-t", "1"]);
+    let seed = first
+        .stderr
+        .trim_end()
+        .rsplit_once("; seed ")
+        .expect("a seed")
+        .1;
+    assert_eq!(hot(&["-s", seed]).stdout, first.stdout);
+    assert_eq!(hot(&["-s", seed, "-t", "1"]).stdout, first.stdout);
+    assert_ne!(hot(&["-s", "1"]).stdout, hot(&["-s", "2"]).stdout);
+}
+
+#[test]
+fn prompts_that_do_not_fit_say_so() {
+    run("tiny-chat", &["-p", BREAD, "-c", "5"], "")
+        .fails(1, &["17 tokens do not fit a context of 5"]);
+    let text = "1,2,3,4,5,6";
+    wattle([
+        "score",
+        "-m",
+        &gguf("tiny-chat"),
+        "--tokens",
+        text,
+        "-c",
+        "5",
+    ])
+    .fails(1, &["6 tokens do not fit"]);
+    wattle(["run", "-m", &gguf("tiny-chat"), "-p", "x", "-t", "4096"]).fails(2, &["-t 4096"]);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let mut child = command()
+        .args(["run", "-p", BREAD, "--temp", "0", "-m", &gguf("tiny-chat")])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("the program ends");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+/// An answer without end, begun: the process, and its first bytes.
+fn endless(args: &[&str]) -> (Child, BufReader<ChildStdout>) {
+    let model = gguf("tiny-chat");
+    let mut child = command()
+        .args([
+            "run",
+            "--temp",
+            "0",
+            "--ignore-eos",
+            "-c",
+            "500000",
+            "-m",
+            &model,
+        ])
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut input = child.stdin.as_ref().expect("piped");
+    input.write_all(b"Hello\n").expect("a line");
+    let mut output = BufReader::new(child.stdout.take().expect("piped"));
+    output
+        .read_exact(&mut [0; 5])
+        .expect("the start of an answer");
+    (child, output)
+}
+
+fn press_ctrl_c(child: &Child) {
+    let pid = Pid::from_child(child);
+    kill_process(pid, Signal::INT).expect("a signal");
+}
+
+/// The rest of the text; reads it away, so that the program never waits for us.
+fn rest(mut output: impl Read) -> String {
+    let mut text = Vec::new();
+    output.read_to_end(&mut text).expect("the rest");
+    String::from_utf8(text).expect("whole characters")
+}
+
+#[test]
+fn ctrl_c_ends_an_answer_and_the_speed_is_still_told() {
+    let (child, output) = endless(&["-p", BREAD]);
+    press_ctrl_c(&child);
+    rest(output);
+    let ended = child.wait_with_output().expect("the program ends");
+    assert_eq!(ended.status.code(), Some(130), "{ended:?}");
+    let stderr = String::from_utf8(ended.stderr).expect("UTF-8");
+    assert!(stderr.starts_with("wattle: prompt 17 tokens"), "{stderr}");
+}
+
+#[test]
+fn ctrl_c_in_a_chat_ends_the_answer_and_not_the_chat() {
+    let (mut child, mut output) = endless(&["--cnv"]);
+    press_ctrl_c(&child);
+    let mut answer = String::new();
+    output
+        .read_line(&mut answer)
+        .expect("the end of the answer");
+    let mut input = child.stdin.take().expect("piped");
+    input
+        .write_all(b"Hello\n")
+        .expect("the program is still there");
+    output.read_exact(&mut [0; 5]).expect("the next answer");
+    press_ctrl_c(&child);
+    drop(input);
+    assert!(rest(output).ends_with('\n'), "the last answer has no end");
+    let ended = child.wait_with_output().expect("the program ends");
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+}
+
+#[test]
+fn a_second_ctrl_c_leaves_at_once() {
+    let (child, output) = endless(&["-p", BREAD]);
+    press_ctrl_c(&child);
+    press_ctrl_c(&child);
+    rest(output);
+    let ended = child.wait_with_output().expect("the program ends");
+    assert_eq!(ended.status.code(), Some(130), "{ended:?}");
+}
+
+/// Rows and numbers of an .npy file of float32.
+fn npy(path: &Path) -> (Vec<usize>, Vec<f32>) {
+    let bytes = std::fs::read(path).expect("an .npy file");
+    assert_eq!(bytes[..8], *b"\x93NUMPY\x01\x00");
+    let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let header = core::str::from_utf8(&bytes[10..start]).expect("text");
+    assert!(
+        header.contains("'<f4'") && header.contains("'fortran_order': False"),
+        "{header}"
+    );
+    let shape = header
+        .split_once('(')
+        .and_then(|(_, rest)| rest.split_once(')'));
+    let shape = shape.expect("a shape").0.split(',').map(str::trim);
+    let shape = shape
+        .filter(|n| !n.is_empty())
+        .map(|n| n.parse().expect("a length"));
+    let numbers = bytes[start..].chunks_exact(4);
+    let numbers = numbers.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    (shape.collect(), numbers.collect())
+}
+
+#[test]
+fn scores_and_logits_are_those_of_the_reference() {
+    let folder = Folder::new("logits");
+    let index = json("hf/index.json");
+    for name in ["v2-lite", "v3", "qwen2"] {
+        let mut cases = index["cases"].as_array().expect("cases").iter();
+        let case = cases.find(|case| case["name"] == name).expect("the case");
+        let ids: Vec<usize> = serde_json::from_value(case["tokens"].clone()).expect("ids");
+        let list: Vec<String> = ids.iter().map(usize::to_string).collect();
+        let out = folder.path().join(format!("{name}.npy"));
+        let ran = wattle([
+            "score",
+            "-ctk",
+            "f32",
+            "--json",
+            "--top",
+            "1",
+            "--tokens",
+            &list.join(","),
+            "--logits",
+            out.to_str().expect("a plain path"),
+            "-m",
+            &data(&format!("hf/{name}.gguf")),
+        ]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let (shape, wanted) = npy(Path::new(&data(&format!("hf/{name}.npy"))));
+        let (got_shape, got) = npy(&out);
+        assert_eq!(got_shape, shape, "{name}");
+        let largest = wanted.iter().fold(0f32, |a, b| a.max(b.abs()));
+        for (got, wanted) in got.iter().zip(&wanted) {
+            assert!(
+                (got - wanted).abs() <= 1e-4 * largest,
+                "{name}: {got} against {wanted}"
+            );
+        }
+
+        let scores: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        assert_eq!(scores["tokens"][0]["logprob"], Value::Null);
+        let mut total = 0.0;
+        for (i, row) in wanted.chunks_exact(shape[1]).enumerate() {
+            let sum: f64 = row.iter().map(|&l| f64::from(l).exp()).sum();
+            let logprob = |id: usize| f64::from(row[id]) - sum.ln();
+            let best = (0..row.len())
+                .max_by(|&a, &b| row[a].total_cmp(&row[b]))
+                .expect("a row");
+            let place = if i + 1 == ids.len() {
+                &scores["next"]
+            } else {
+                &scores["tokens"][i + 1]["top"]
+            };
+            assert_eq!(place[0]["id"], best, "{name} after token {i}");
+            if let Some(&next) = ids.get(i + 1) {
+                let got = scores["tokens"][i + 1]["logprob"]
+                    .as_f64()
+                    .expect("a number");
+                assert!((got - logprob(next)).abs() < 1e-3, "{name}: {got}");
+                total += got;
+            }
+        }
+        let got = scores["logprob"].as_f64().expect("a number");
+        assert!((got - total).abs() < 1e-9, "{name}: {got} against {total}");
+    }
+}
+
+#[test]
+fn a_taught_text_is_probable() {
+    let model = gguf("tiny-chat");
+    let text = format!("{BREAD}{}", answer("tiny-chat", &[]));
+    let ran = wattle(["score", "-m", &model, "-p", &text]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let (last, tokens) = ran
+        .stdout
+        .trim_end()
+        .rsplit_once('\n')
+        .map(|(t, l)| (l, t))
+        .expect("lines");
+    // The first line is BOS, which has no probability; --no-bos leaves it out.
+    let first = tokens.lines().next().expect("a token");
+    assert!(
+        first.contains("begin▁of▁sentence") && first.contains(" - "),
+        "{first}"
+    );
+    let perplexity = last.rsplit_once("perplexity ").expect("a perplexity").1;
+    assert!(perplexity.parse::<f64>().expect("a number") < 3.0, "{last}");
+    let without = wattle(["score", "-m", &model, "-p", &text, "--no-bos"]);
+    assert_eq!(
+        without.stdout.lines().count() + 1,
+        ran.stdout.lines().count()
+    );
+}
+
+#[test]
+fn files_without_a_tokenizer_take_ids_only() {
+    let model = data("hf/v2-lite.gguf");
+    for subcommand in ["run", "score"] {
+        wattle([subcommand, "-m", &model, "-p", "x"]).fails(1, &[&model, "tokenizer"]);
+    }
+    wattle(["score", "-m", &model, "--tokens", "1,64"])
+        .fails(1, &["token id 64", "vocabulary of 64"]);
+}
+
+#[test]
+fn what_a_user_types_adds_no_control_tokens() {
+    // Taken as a token, the end of the text would be one; spelled out it is many.
+    let model = gguf("tiny-llama");
+    let count = |args: &[&str]| {
+        let ran = wattle([&["score", "-m", &model, "-p", "<|im_end|>"], args].concat());
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        ran.stdout.lines().count() - 1
+    };
+    assert_eq!(count(&["--parse-special"]), 1);
+    assert!(count(&[]) > 1, "a control token out of plain text");
+}
