@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use wattle::chat::{ChatOptions, ChatTemplate, Message};
 use wattle::gguf::Gguf;
 use wattle::load::{LoadOptions, Model};
 use wattle::model::{CacheType, Logits};
@@ -25,11 +26,27 @@ struct Tiny {
 struct Ask {
     /// Whether the prompt is a chat, rendered by the template, or plain text.
     chat: bool,
+    messages: Vec<Turn>,
     /// The prompt; of a chat, as the template renders it.
     text: String,
     tokens: Vec<u32>,
     answer: String,
     answer_tokens: Vec<u32>,
+}
+
+#[derive(Deserialize)]
+struct Turn {
+    role: String,
+    content: String,
+}
+
+impl Ask {
+    fn messages(&self) -> Vec<Message> {
+        let turns = self.messages.iter();
+        turns
+            .map(|turn| Message::new(&turn.role, &turn.content))
+            .collect()
+    }
 }
 
 fn data(file: &str) -> PathBuf {
@@ -79,13 +96,24 @@ fn prompts_become_the_expected_tokens() {
     for tiny in models() {
         let gguf = Gguf::open(&data(&tiny.file)).expect("a sound file");
         let tokenizer = Tokenizer::from_gguf(gguf.metadata()).expect("it has a tokenizer");
+        let template = ChatTemplate::from_gguf(gguf.metadata(), &tokenizer)
+            .expect("it compiles")
+            .expect("it is there");
         for ask in &tiny.asks {
-            // A chat template writes the first token itself, and all control tokens.
-            let options = EncodeOptions {
-                add_special: !ask.chat,
-                parse_special: ask.chat,
+            let tokens = if ask.chat {
+                let options = ChatOptions::default();
+                let text = template.render(&ask.messages(), &options).expect("renders");
+                assert_eq!(text, ask.text, "{}", tiny.name);
+                template
+                    .encode(&tokenizer, &ask.messages(), &options)
+                    .expect("renders")
+            } else {
+                let options = EncodeOptions {
+                    add_special: true,
+                    parse_special: false,
+                };
+                tokenizer.encode(&ask.text, &options)
             };
-            let tokens = tokenizer.encode(&ask.text, &options);
             assert_eq!(tokens, ask.tokens, "{}: {:?}", tiny.name, ask.text);
         }
     }
