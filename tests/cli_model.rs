@@ -328,7 +328,7 @@ fn a_second_ctrl_c_leaves_at_once() {
 /// Rows and numbers of an .npy file of float32.
 fn npy(path: &Path) -> (Vec<usize>, Vec<f32>) {
     let bytes = std::fs::read(path).expect("an .npy file");
-    assert_eq!(bytes[..8], *b"\x93NUMPY\x01\x00");
+    assert_eq!(bytes[..8], *b"\x93NUMPY\x01\x00", "the magic of NumPy");
     let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     let header = core::str::from_utf8(&bytes[10..start]).expect("text");
     assert!(
@@ -446,6 +446,20 @@ fn files_without_a_tokenizer_take_ids_only() {
     }
     wattle(["score", "-m", &model, "--tokens", "1,64"])
         .fails(1, &["token id 64", "vocabulary of 64"]);
+}
+
+#[test]
+fn a_chat_needs_a_template() {
+    let mut cut = command();
+    cut.args([
+        "run",
+        "--cnv",
+        "-p",
+        "Hello",
+        "-m",
+        &data("hf/v2-lite.gguf"),
+    ]);
+    finish(cut, b"").fails(1, &["v2-lite.gguf"]);
 }
 
 #[test]
