@@ -100,9 +100,9 @@ fn files_that_are_no_models_are_named() {
     let empty = folder.file("empty.gguf", b"");
     let text = folder.file("text.gguf", b"once upon a time there was a model");
     let cut = folder.file("cut.gguf", b"GGUF\x03\x00\x00\x00");
-    let missing = folder.path().join("missing.gguf");
+    let missing = folder.path.join("missing.gguf");
     for args in RUNNING {
-        for path in [&*empty, &*text, &*cut, &*missing, folder.path()] {
+        for path in [&*empty, &*text, &*cut, &*missing, &*folder.path] {
             let name = path.to_str().expect("a plain name");
             let ran = wattle(args.iter().copied().chain([name]));
             ran.fails(1, &["wattle: error: ", name]);
@@ -115,7 +115,7 @@ fn files_that_are_no_models_are_named() {
 fn texts_that_cannot_be_read_are_named() {
     let folder = Folder::new("no-texts");
     let bytes = folder.file("bytes.txt", b"ab\xff");
-    let missing = folder.path().join("missing.txt");
+    let missing = folder.path.join("missing.txt");
     for (path, code) in [(bytes, 2), (missing, 1)] {
         let name = path.to_str().expect("a plain name");
         for subcommand in ["run", "score"] {

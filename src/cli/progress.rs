@@ -11,7 +11,9 @@ pub(crate) struct Spinner(ProgressBar);
 
 impl Spinner {
     pub(crate) fn new(what: String) -> Self {
-        let bar = ProgressBar::with_draw_target(None, target()).with_message(what);
+        let bar = ProgressBar::with_draw_target(None, target())
+            .with_style(ProgressStyle::default_spinner())
+            .with_message(what);
         if !bar.is_hidden() {
             bar.enable_steady_tick(Duration::from_millis(100));
         }

@@ -1,11 +1,11 @@
 //! `wattle run`: continue a text, or chat.
 //!
 //! A text given with `-p` or `-f`, or piped in, is continued as it stands. Without one, at a terminal, the model's chat template
-//! makes it a conversation; `--cnv` asks for that also where a text is given, which is then the first message, and `--no-cnv`
-//! forbids it.
+//! (if it has one) makes it a conversation; `--cnv` asks for that also where a text is given, which is then the first
+//! message, and `--no-cnv` forbids it.
 
 use core::ops::ControlFlow;
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use wattle::generate::{End, Forward, GenerateOptions, Session};
@@ -81,20 +81,15 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     }
 
     // The template is asked for only when there is a chat: a text can be continued whatever is wrong with it.
-    let chatting = args.cnv || given.is_none();
-    let (speed, end) = match (
-        given,
-        chatting.then(|| model.template()).transpose()?.flatten(),
-    ) {
-        (Some(text), _) if !chatting => {
-            let prompt = tokens(&model, &text, args.parse_special)?;
-            let answer = answer(&mut session, &prompt, &mut sampler, n, &interrupt, out)?;
-            (answer.speed, Some(answer.end))
-        }
-        (first, Some(template)) => {
+    let template = match args.cnv || given.is_none() {
+        true => model.template()?,
+        false => None,
+    };
+    let (speed, end) = match template {
+        Some(template) => {
             let opening = Opening {
                 system: args.system_prompt.clone(),
-                first,
+                first: given,
                 single_turn: args.single_turn,
             };
             let speed = chat::talk(
@@ -108,10 +103,24 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
             )?;
             (speed, None)
         }
-        (_, None) => {
-            return Err(Error::Template {
-                reason: "the file holds none; give the text with -p".into(),
+        None if args.cnv => {
+            return Err(Error::Unsupported {
+                path: args.model.model.clone(),
+                what: "a chat".into(),
+                hint: "the file has no chat template; without --cnv a text is continued".into(),
             });
+        }
+        None => {
+            let text = match given {
+                Some(text) => text,
+                None => input::read_all()?,
+            };
+            let prompt = tokens(&model, &text, args.parse_special)?;
+            let answer = answer(&mut session, &prompt, &mut sampler, n, &interrupt, out)?;
+            if io::stdout().is_terminal() {
+                written(writeln!(out).and_then(|()| out.flush()))?;
+            }
+            (answer.speed, Some(answer.end))
         }
     };
     eprintln!("wattle: {speed}{}", seed_note(&sampler));
@@ -175,7 +184,7 @@ pub(crate) fn answer(
         }
     };
     let options = GenerateOptions { n, logprobs: false };
-    let mut pieces = session.generate(prompt, sampler, options, &mut go_on)?;
+    let mut pieces = session.generate_watched(prompt, sampler, options, &mut go_on)?;
     let mut text = String::new();
     while !answering.is_over() {
         let Some(piece) = pieces.next() else { break };

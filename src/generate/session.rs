@@ -122,6 +122,21 @@ impl<'m> Session<'m> {
         prompt: &[u32],
         sampler: &'a mut Sampler,
         options: GenerateOptions,
+    ) -> Result<Pieces<'a, Self>> {
+        self.generate_watched(prompt, sampler, options, &mut |_, _| {
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// [`generate`](Self::generate), telling `progress(done, total)` how much of the prompt is through; it may break.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    pub fn generate_watched<'a>(
+        &'a mut self,
+        prompt: &[u32],
+        sampler: &'a mut Sampler,
+        options: GenerateOptions,
         progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Pieces<'a, Self>> {
         let tokenizer = self.model.tokenizer()?;

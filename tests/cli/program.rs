@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// What a run of the program left.
@@ -56,21 +56,19 @@ pub(crate) fn wattle(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Ran {
 
 /// A folder of its own, gone at the end of the test.
 #[derive(Debug)]
-pub(crate) struct Folder(PathBuf);
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
+}
 
 impl Folder {
     pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("wattle-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).expect("a folder for the test");
-        Self(path)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
+        Self { path }
     }
 
     pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.0.join(name);
+        let path = self.path.join(name);
         std::fs::write(&path, bytes).expect("a file for the test");
         path
     }
@@ -78,7 +76,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = std::fs::remove_dir_all(&self.path);
     }
 }
 
