@@ -175,10 +175,9 @@ impl ChatTemplate {
             parse_special: true,
         };
         let mut ids = tokenizer.encode_guarded(&text, &parse, &guards);
-        if let Some(bos) = tokenizer.bos().filter(|_| tokenizer.adds_bos()) {
-            if ids.first() != Some(&bos) {
-                ids.insert(0, bos);
-            }
+        let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
+        if let Some(bos) = bos.filter(|bos| ids.first() != Some(bos)) {
+            ids.insert(0, bos);
         }
         Ok(ids)
     }

@@ -13,7 +13,7 @@
 //! 126 ms (medians of 15). But it panics on a merge that is longer than the longest token, so a file from anywhere has to
 //! be checked first, and with the three look-ups a merge that this costs it passes 150 ms. It also stops cutting without
 //! a word when its regular expressions reach their step limit. The SPM vocabularies need a merge loop of our own in any
-//! case, and [`merge`] serves both. `tokenizers` is the oracle: tests/tokenizer_oracle.rs compares ids with those that it
+//! case, and [`merge`] serves both. `tokenizers` is the oracle: `tests/tokenizer_oracle.rs` compares ids with those that it
 //! gave for the real vocabularies.
 //!
 //! # Safety of a prompt

@@ -139,7 +139,7 @@ mod tests {
             // Any two tokens below 40 merge unless their sum is a multiple of 3; equal ranks are common.
             let merged = |a: u32, b: u32| {
                 let id = a + b + 4;
-                (a < 40 && b < 40 && id % 3 != 0).then_some(Merged { rank: (a * 7 + b) % 11, id })
+                (a < 40 && b < 40 && !id.is_multiple_of(3)).then_some(Merged { rank: (a * 7 + b) % 11, id })
             };
             let mut merger = Merger::default();
             for &id in &ids {

@@ -1,4 +1,4 @@
-//! SPM: merging by score, as SentencePiece's BPE model does it ("llama" vocabularies, `MiniCPM3`).
+//! SPM: merging by score, as `SentencePiece`'s BPE model does it ("llama" vocabularies, `MiniCPM3`).
 //!
 //! A space is spelled `▁` (U+2581). A text starts as single characters; the two neighbours whose joint text is the token of
 //! the highest score merge first, ties from the left. A character that ends without a token is spelled by its bytes,
