@@ -1,4 +1,5 @@
-//! The tokenizer through the library: small vocabularies, and files that are wrong in every way we could think of.
+//! The tokenizer through the library: small vocabularies, and files that are wrong in every way we could think of. More than 400
+//! lines, because every fault is a case of its own over the same builder.
 
 use proptest::prelude::*;
 use wattle::Error;
