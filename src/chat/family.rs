@@ -26,6 +26,18 @@ pub enum Family {
     ChatMl,
 }
 
+impl core::fmt::Display for Family {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::DeepSeekV2 => "DeepSeek-V2",
+            Self::DeepSeekV3 => "DeepSeek-V3",
+            Self::DeepSeekR1 => "DeepSeek-R1",
+            Self::DeepSeekV31 => "DeepSeek-V3.1",
+            Self::ChatMl => "ChatML",
+        })
+    }
+}
+
 impl Family {
     /// The family that a template is of, by what it writes.
     pub fn of(source: &str) -> Option<Self> {

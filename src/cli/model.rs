@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use wattle::generate::{Session, SessionOptions};
 use wattle::load::{LoadOptions, Model};
 use wattle::model::CacheType;
+use wattle::tokenizer::Tokenizer;
 use wattle::{Error, Result};
 
 use super::progress;
@@ -56,11 +57,16 @@ impl ModelArgs {
             ..LoadOptions::default()
         };
         let _shown = progress::Spinner::new(format!("loading {}", self.model.display()));
-        Model::load_with(&self.model, &options)
+        let model = Model::load_with(&self.model, &options)?;
+        model.pool().confine_caller();
+        Ok(model)
     }
 
-    /// An empty sequence of the size that the flags ask for.
+    /// An empty sequence of the size that the flags ask for. What had to be guessed about its tokens is said on stderr.
     pub(crate) fn session<'m>(&self, model: &'m Model) -> Result<Session<'m>> {
+        for note in model.tokenizer().map_or(&[][..], Tokenizer::notes) {
+            eprintln!("wattle: note: {note}");
+        }
         Session::new(
             model,
             &SessionOptions {

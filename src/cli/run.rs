@@ -8,6 +8,7 @@ use core::ops::ControlFlow;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use wattle::chat::ChatTemplate;
 use wattle::generate::{End, Forward, GenerateOptions, Session};
 use wattle::load::Model;
 use wattle::meter::Speed;
@@ -85,6 +86,11 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
         true => model.template()?,
         false => None,
     };
+    if let Some((family, reason)) = template.and_then(ChatTemplate::replaced) {
+        eprintln!(
+            "wattle: note: the file's chat template failed ({reason}); ours for {family} is used"
+        );
+    }
     let (speed, end) = match template {
         Some(template) => {
             let opening = Opening {
