@@ -1,6 +1,6 @@
 //! Architectures: how the keys and tensors of a file become a [`Config`] and [`Weights`].
 //!
-//! One file a recipe; a new architecture is a file and a line in [`RECIPES`]. A recipe computes nothing: it names tensors, states
+//! One file a recipe; a new architecture is a file and a line in `RECIPES`. A recipe computes nothing: it names tensors, states
 //! their shapes and leaves the rest to the model. Shapes are taken from the tensors where they can be, because keys of old and
 //! new files mean different things; a key that contradicts a tensor is an error, and so is a tensor that a recipe did not ask for,
 //! since a model run without some of its weights is silently wrong.

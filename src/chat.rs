@@ -2,12 +2,12 @@
 //!
 //! A GGUF file brings its template along (`tokenizer.chat_template`, Jinja). It is a program from an unknown hand, so it
 //! runs in a sandbox: no files, no loader, no attributes beyond the data given, and fuel for every step and every byte it
-//! makes ([`engine`]). A template that cannot be used is replaced by our own for the same family ([`family`]).
+//! makes (`chat/engine.rs`). A template that cannot be used is replaced by our own for the same family (`chat/family.rs`).
 //!
 //! # Who may write control tokens
 //!
 //! The template's own words may; what a user, a system prompt or the model itself wrote may not, and in the rendered text
-//! the two are one string. So before rendering, [`guard`] puts an invisible mark into every spelling of a control token
+//! the two are one string. So before rendering, `chat/guard.rs` puts an invisible mark into every spelling of a control token
 //! that a message holds; afterwards the marks are taken out again and become positions at which the tokenizer takes no
 //! control token. The template sees nothing unusual: an ordinary message holds no mark at all, and trimming, splitting
 //! and comparing work as ever. Encoding messages and template words apart would be simpler, but wrong: "User: " and

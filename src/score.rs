@@ -4,7 +4,7 @@
 //! has none: nothing stands before it. Perplexity is `e^(-mean logprob)`.
 //!
 //! Logits go by one row at a time and are never kept: a row of a 129k vocabulary is half a megabyte. A pass takes few tokens
-//! when the vocabulary is large, so that its logits stay within [`LOGITS_BYTES`].
+//! when the vocabulary is large, so that its logits stay within 32 MiB.
 
 use core::ops::ControlFlow;
 
