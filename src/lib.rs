@@ -75,3 +75,8 @@ pub mod tokenizer;
 
 pub use error::{Error, Result};
 pub use load::Model;
+
+/// The example of README.md, compiled with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
