@@ -14,6 +14,7 @@ use std::process::{ExitCode, Termination};
 use clap::{CommandFactory, Parser, Subcommand};
 use wattle::{Error, Result};
 
+mod answer;
 mod chat;
 mod input;
 mod inspect;

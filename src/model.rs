@@ -5,6 +5,7 @@
 
 pub(crate) mod absorb;
 mod acts;
+mod attend;
 mod attention;
 mod cache;
 pub mod config;
@@ -17,6 +18,7 @@ mod moe;
 pub mod rope;
 mod router;
 mod state;
+mod step;
 #[cfg(test)]
 mod tests;
 pub mod weights;

@@ -11,9 +11,9 @@ use wattle::generate::Session;
 use wattle::meter::Speed;
 use wattle::sample::Sampler;
 
+use super::answer::{Answer, answer};
 use super::input;
 use super::interrupt::Interrupt;
-use super::run::{Answer, answer};
 use super::written;
 
 /// What a conversation starts from.

@@ -4,23 +4,20 @@
 //! (if it has one) makes it a conversation; `--cnv` asks for that also where a text is given, which is then the first
 //! message, and `--no-cnv` forbids it.
 
-use core::ops::ControlFlow;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use wattle::chat::ChatTemplate;
-use wattle::generate::{End, Forward, GenerateOptions, Session};
+use wattle::generate::{End, Forward};
 use wattle::load::Model;
-use wattle::meter::Speed;
-use wattle::sample::Sampler;
 use wattle::tokenizer::EncodeOptions;
 use wattle::{Error, Result};
 
+use super::answer::answer;
 use super::chat::{self, Opening};
 use super::input::{self, TextArgs};
 use super::interrupt::{self, Interrupt};
 use super::model::ModelArgs;
-use super::progress;
 use super::sampling::{SamplingArgs, seed_note};
 use super::written;
 
@@ -160,51 +157,4 @@ fn tokens(model: &Model, text: &str, parse_special: bool) -> Result<Vec<u32>> {
         ids.pop();
     }
     Ok(ids)
-}
-
-/// What came of a prompt.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) text: String,
-    pub(crate) speed: Speed,
-    pub(crate) end: End,
-}
-
-/// Prints the answer to `prompt` as it comes, until it ends or Ctrl-C ends it.
-pub(crate) fn answer(
-    session: &mut Session<'_>,
-    prompt: &[u32],
-    sampler: &mut Sampler,
-    n: Option<usize>,
-    interrupt: &Interrupt,
-    out: &mut dyn Write,
-) -> Result<Answer> {
-    let answering = interrupt.answering();
-    let bar = progress::Tokens::new("reading");
-    let context = session.capacity();
-    let mut go_on = |done, total| {
-        bar.at(done, total);
-        match answering.is_over() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
-    };
-    let options = GenerateOptions { n, logprobs: false };
-    let mut pieces = session.generate_watched(prompt, sampler, options, &mut go_on)?;
-    let mut text = String::new();
-    while !answering.is_over() {
-        let Some(piece) = pieces.next() else { break };
-        let piece = piece?.text;
-        written(out.write_all(piece.as_bytes()).and_then(|()| out.flush()))?;
-        text.push_str(&piece);
-    }
-    let end = pieces.end().unwrap_or(End::Stopped);
-    if end == End::Context {
-        eprintln!("\nwattle: the context of {context} tokens is full; -c raises it");
-    }
-    Ok(Answer {
-        text,
-        speed: *pieces.speed(),
-        end,
-    })
 }

@@ -1,14 +1,12 @@
-//! What both forms of attention share: their dispatch, and the softmax over the rows of a cache.
-
-use wattle_kernels::{self as op, Isa};
+//! The attention block of a layer: one of the two forms, and the buffers that all layers share.
 
 use super::acts::ActBuffer;
+use super::attend::Scratch;
 use super::cache::Cache;
 use super::config::{Config, Heads};
-use super::forward::Step;
 use super::gqa::GqaWork;
 use super::mla::MlaWork;
-use super::state::Angles;
+use super::step::{Angles, Step};
 use super::weights::Attention;
 
 /// Buffers of the attention blocks of a model, used by one layer after the other.
@@ -24,15 +22,6 @@ pub(crate) struct AttentionWork {
 enum Blocks {
     Mla(MlaWork),
     Gqa(GqaWork),
-}
-
-/// What one worker needs for one head of one token.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Scratch {
-    /// Scores, then probabilities: one a cached token.
-    pub(crate) scores: Vec<f32>,
-    /// The query in the shape of a cache row.
-    pub(crate) query: Vec<f32>,
 }
 
 impl AttentionWork {
@@ -83,20 +72,4 @@ impl Attention {
             _ => unreachable!("a model has one form of attention, fixed by its config"),
         }
     }
-}
-
-/// `out = softmax(scale * query . keys) . values`, over rows of one cache.
-pub(crate) fn attend(
-    isa: Isa,
-    query: &[f32],
-    keys: op::Rows<'_>,
-    values: op::Rows<'_>,
-    scale: f32,
-    scores: &mut [f32],
-    out: &mut [f32],
-) {
-    let scores = &mut scores[..keys.n];
-    op::scores(isa, query, keys, scale, scores);
-    op::softmax(isa, scores);
-    op::mix(isa, scores, values, out);
 }

@@ -4,9 +4,9 @@ use wattle_kernels as op;
 
 use super::acts::ActBuffer;
 use super::config::Config;
-use super::forward::Step;
 use super::matrix::multiply;
 use super::moe::MoeWork;
+use super::step::Step;
 use super::weights::{Ffn, Gated, Layer};
 
 /// Buffers of the feed-forward blocks of a model, used by one layer after the other.

@@ -1,24 +1,12 @@
 //! The walk of a batch of tokens through the model.
 
-use wattle_kernels::{self as op, Isa};
+use wattle_kernels as op;
 
-use super::config::Config;
-use super::state::{Angles, State};
+use super::state::State;
+use super::step::{Step, norm};
 use super::{Logits, Transformer, matrix};
 use crate::error::{Error, Result};
 use crate::pool::Pool;
-
-/// What every block of one pass needs to know.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Step<'a> {
-    pub(crate) pool: &'a Pool,
-    pub(crate) isa: Isa,
-    pub(crate) config: &'a Config,
-    /// Tokens in this pass.
-    pub(crate) tokens: usize,
-    /// Tokens in the cache before it: the position of the first.
-    pub(crate) past: usize,
-}
 
 impl Transformer {
     /// Runs `tokens` after those that `state` already holds, and appends them to it.
@@ -115,18 +103,4 @@ impl Transformer {
         }
         Ok(())
     }
-}
-
-/// RMSNorm of every row of `x` into `out`.
-pub(crate) fn norm(step: Step<'_>, x: &[f32], weight: &[f32], out: &mut [f32]) {
-    let rows = x.chunks_exact(weight.len());
-    for (x, out) in rows.zip(out.chunks_exact_mut(weight.len())) {
-        op::rmsnorm(step.isa, x, weight, step.config.norm_eps, out);
-    }
-}
-
-/// Turns a head's row, or its leading dimensions when only they rotate, by the angles of token `t` of this pass.
-pub(crate) fn rotate(step: Step<'_>, angles: &Angles, t: usize, x: &mut [f32]) {
-    let (cos, sin) = angles.of(t);
-    op::rope(&mut x[..2 * cos.len()], cos, sin, step.config.rope.kind());
 }

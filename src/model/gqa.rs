@@ -1,12 +1,11 @@
 //! Grouped-query attention (Ainslie et al. 2023): several query heads share a key and a value head.
 
 use super::acts::ActBuffer;
-use super::attention::{Scratch, attend};
+use super::attend::{Scratch, attend};
 use super::cache::Cache;
 use super::config::{GqaHeads, Heads};
-use super::forward::{Step, rotate};
 use super::matrix::multiply;
-use super::state::Angles;
+use super::step::{Angles, Step, rotate};
 use super::weights::{Gqa, Linear};
 use wattle_kernels as op;
 

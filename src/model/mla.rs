@@ -12,12 +12,11 @@
 //! so that a token costs `kv_lora_rank + rope` numbers of memory whatever the number of heads.
 
 use super::acts::ActBuffer;
-use super::attention::{Scratch, attend};
+use super::attend::{Scratch, attend};
 use super::cache::Cache;
 use super::config::{Heads, MlaHeads};
-use super::forward::{Step, norm, rotate};
 use super::matrix::multiply;
-use super::state::Angles;
+use super::step::{Angles, Step, norm, rotate};
 use super::weights::{Mla, Query};
 use wattle_kernels as op;
 

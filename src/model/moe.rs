@@ -16,9 +16,9 @@ use wattle_kernels as op;
 
 use super::acts::ActBuffer;
 use super::config::Config;
-use super::forward::Step;
 use super::matrix::{multiply, tile_rows};
 use super::router::{Choice, route};
+use super::step::Step;
 use super::weights::Moe;
 
 /// Buffers for a pass, `T` tokens at most, `S = T * used` slots.

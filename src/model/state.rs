@@ -1,11 +1,13 @@
 //! What one sequence owns: its caches and the buffers that its tokens pass through, all allocated here, once.
 
 use super::Transformer;
+
 use super::acts::ActBuffer;
 use super::attention::AttentionWork;
 use super::cache::{Cache, CacheType};
 use super::config::{Config, Heads};
 use super::ffn::FfnWork;
+use super::step::Angles;
 use super::weights::{Attention, Ffn, Query, Weights};
 use crate::error::{Error, Result};
 
@@ -33,39 +35,6 @@ pub(crate) struct Buffers {
     pub(crate) acts: ActBuffer,
     pub(crate) attention: AttentionWork,
     pub(crate) ffn: FfnWork,
-}
-
-/// Cosines and sines for the positions of a pass.
-#[derive(Debug)]
-pub(crate) struct Angles {
-    pairs: usize,
-    cos: Vec<f32>,
-    sin: Vec<f32>,
-}
-
-impl Angles {
-    fn new(pairs: usize, batch: usize) -> Self {
-        Self {
-            pairs,
-            cos: vec![0.0; pairs * batch],
-            sin: vec![0.0; pairs * batch],
-        }
-    }
-
-    /// Computes the angles of `n` positions from `first` on.
-    pub(crate) fn fill(&mut self, config: &Config, first: usize, n: usize) {
-        for t in 0..n {
-            let range = t * self.pairs..(t + 1) * self.pairs;
-            let (cos, sin) = (&mut self.cos[range.clone()], &mut self.sin[range]);
-            config.rope.angles(first + t, cos, sin);
-        }
-    }
-
-    /// Cosines and sines of token `t` of the pass.
-    pub(crate) fn of(&self, t: usize) -> (&[f32], &[f32]) {
-        let range = t * self.pairs..(t + 1) * self.pairs;
-        (&self.cos[range.clone()], &self.sin[range])
-    }
 }
 
 impl State {

@@ -273,7 +273,7 @@ proptest! {
         let model = model(isa, config(Heads::Mla(MLA), MLA.rope), &mut noise, vec![(Attention::Mla(mla), Ffn::Dense(ff))]);
         let pool = Pool::new(None).expect("a pool");
         let mut state = model.state(64, CacheType::F32, 64).expect("a state");
-        let step = super::forward::Step { pool: &pool, isa, config: &model.config, tokens, past: 0 };
+        let step = super::step::Step { pool: &pool, isa, config: &model.config, tokens, past: 0 };
         let b = &mut state.buffers;
         b.prepare(pool.threads(), &model.config);
         b.angles.fill(&model.config, 0, tokens);

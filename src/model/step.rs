@@ -1,0 +1,65 @@
+//! One pass: what its blocks need to know, the angles of its positions, and the two operations that go by row.
+
+use wattle_kernels::{self as op, Isa};
+
+use super::config::Config;
+use crate::pool::Pool;
+
+/// What every block of one pass needs to know.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Step<'a> {
+    pub(crate) pool: &'a Pool,
+    pub(crate) isa: Isa,
+    pub(crate) config: &'a Config,
+    /// Tokens in this pass.
+    pub(crate) tokens: usize,
+    /// Tokens in the cache before it: the position of the first.
+    pub(crate) past: usize,
+}
+
+/// Cosines and sines for the positions of a pass.
+#[derive(Debug)]
+pub(crate) struct Angles {
+    pairs: usize,
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+}
+
+impl Angles {
+    pub(crate) fn new(pairs: usize, batch: usize) -> Self {
+        Self {
+            pairs,
+            cos: vec![0.0; pairs * batch],
+            sin: vec![0.0; pairs * batch],
+        }
+    }
+
+    /// Computes the angles of `n` positions from `first` on.
+    pub(crate) fn fill(&mut self, config: &Config, first: usize, n: usize) {
+        for t in 0..n {
+            let range = t * self.pairs..(t + 1) * self.pairs;
+            let (cos, sin) = (&mut self.cos[range.clone()], &mut self.sin[range]);
+            config.rope.angles(first + t, cos, sin);
+        }
+    }
+
+    /// Cosines and sines of token `t` of the pass.
+    pub(crate) fn of(&self, t: usize) -> (&[f32], &[f32]) {
+        let range = t * self.pairs..(t + 1) * self.pairs;
+        (&self.cos[range.clone()], &self.sin[range])
+    }
+}
+
+/// RMSNorm of every row of `x` into `out`.
+pub(crate) fn norm(step: Step<'_>, x: &[f32], weight: &[f32], out: &mut [f32]) {
+    let rows = x.chunks_exact(weight.len());
+    for (x, out) in rows.zip(out.chunks_exact_mut(weight.len())) {
+        op::rmsnorm(step.isa, x, weight, step.config.norm_eps, out);
+    }
+}
+
+/// Turns a head's row, or its leading dimensions when only they rotate, by the angles of token `t` of this pass.
+pub(crate) fn rotate(step: Step<'_>, angles: &Angles, t: usize, x: &mut [f32]) {
+    let (cos, sin) = angles.of(t);
+    op::rope(&mut x[..2 * cos.len()], cos, sin, step.config.rope.kind());
+}
