@@ -6,6 +6,7 @@
 //! The text that was asked for goes to standard output and nothing else does: progress, notes and the closing line go to standard
 //! error. Exit codes: 0, 1 for a failure, 2 for wrong usage (clap's, and values out of range), 130 after Ctrl-C.
 
+use core::fmt;
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -114,6 +115,11 @@ const ONE_DASH: &[(&str, &str)] = &[
 fn two_dashes(arg: OsString) -> OsString {
     let same = ONE_DASH.iter().find(|(one, _)| arg == **one);
     same.map_or(arg, |(_, two)| OsString::from(two))
+}
+
+/// A line on standard error. One that cannot be written is no reason to stop, as it would be for `eprintln!`.
+pub(crate) fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// The result of writing to standard output, as this crate's.

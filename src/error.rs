@@ -225,7 +225,7 @@ impl fmt::Display for Error {
             ),
             Self::Memory { what, bytes } => write!(
                 f,
-                "cannot allocate {bytes} bytes for {what}; use a smaller context (-c) or model"
+                "cannot allocate {bytes} bytes for {what}; use a smaller context (-c), batch (-b) or model"
             ),
             Self::Template { reason } => write!(
                 f,

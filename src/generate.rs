@@ -84,7 +84,7 @@ pub enum End {
     Length,
     /// The context holds no further token.
     Context,
-    /// The caller stopped the prefill.
+    /// The caller stopped the prefill, or an error ended the answer.
     Stopped,
 }
 

@@ -9,7 +9,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if cli::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("wattle: error: {error}");
+            cli::say(format_args!("wattle: error: {error}"));
             cli::exit_code(&error)
         }
     }

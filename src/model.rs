@@ -13,6 +13,7 @@ mod ffn;
 mod forward;
 mod gqa;
 pub mod matrix;
+pub(crate) mod memory;
 mod mla;
 mod moe;
 pub mod rope;

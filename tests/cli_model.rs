@@ -210,6 +210,35 @@ fn a_reader_that_goes_away_is_no_failure() {
     assert!(output.stderr.is_empty(), "{output:?}");
 }
 
+#[test]
+fn a_full_standard_error_is_no_failure() {
+    let full = || {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        full.expect("every Linux has it")
+    };
+    let mut good = command();
+    good.args(["run", "-p", BREAD, "--temp", "0", "-m", &gguf("tiny-chat")]);
+    let output = good.stderr(full()).output().expect("the program ends");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(output.stdout, answer("tiny-chat", &[]).as_bytes());
+    let mut bad = command();
+    bad.args(["run", "-p", BREAD, "-m", "no-model.gguf"]);
+    let output = bad.stderr(full()).output().expect("the program ends");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+#[test]
+fn more_memory_than_there_is_is_a_sentence() {
+    for (tokens, batch) in [
+        ("18446744073709551615", "512"),
+        ("1000000000000000", "512"),
+        ("1000000000000000", "1000000000000000"),
+    ] {
+        run("tiny-chat", &["-p", BREAD, "-c", tokens, "-b", batch], "")
+            .fails(1, &["wattle: error: cannot allocate", "-c"]);
+    }
+}
+
 /// An answer without end, begun: the process, and its first bytes.
 fn endless(args: &[&str]) -> (Child, BufReader<ChildStdout>) {
     let model = gguf("tiny-chat");

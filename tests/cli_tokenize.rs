@@ -53,6 +53,11 @@ fn text_to_lines_and_back() {
     let ran = tokenize(&model, &["-p", "a", "--bos"]);
     let lines = stdout(&ran);
     assert_eq!(lines, "7\t<s>\n0\ta\n");
+    let ran = tokenize(&model, &["-p", "-a", "--json"]);
+    assert!(
+        stdout(&ran).contains("tokens"),
+        "a text that begins like a flag"
+    );
     let ran = tokenize(&model, &["--ids", "7,2,3,5,6,4"]);
     let text = stdout(&ran);
     assert_eq!(text, "ab é\n\n");

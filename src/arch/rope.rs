@@ -30,9 +30,12 @@ pub(super) fn scaling(source: &Source<'_>) -> Result<Scaling> {
             let trained = source.need("context_length")?;
             let original = source.number("rope.scaling.original_context_length")?;
             let original = original.filter(|n| *n > 0).unwrap_or(trained);
+            refuse_factors(source)?;
             Ok(Scaling::Yarn {
                 factor,
                 original_context: u32::try_from(original).unwrap_or(u32::MAX),
+                beta_fast: beta(source, "rope.scaling.yarn_beta_fast", 32.0)?,
+                beta_slow: beta(source, "rope.scaling.yarn_beta_slow", 1.0)?,
             })
         }
         other => Err(source.unsupported(
@@ -40,6 +43,30 @@ pub(super) fn scaling(source: &Source<'_>) -> Result<Scaling> {
             "wattle knows none, linear and yarn",
         )),
     }
+}
+
+/// An end of YaRN's ramp, in turns within the original context.
+fn beta(source: &Source<'_>, name: &str, usual: f32) -> Result<f32> {
+    match source.real(name)?.unwrap_or(usual) {
+        x if x > 0.0 => Ok(x),
+        x => Err(source.bad_key(name, "a positive number", &x.to_string())),
+    }
+}
+
+/// Refuses the factors that replace YaRN's own, on which converters and runtimes do not agree. 1 changes nothing, and for the
+/// extension a negative number means that nothing is said.
+fn refuse_factors(source: &Source<'_>) -> Result<()> {
+    for name in ["attn_factor", "yarn_attn_factor", "yarn_ext_factor"] {
+        let name = format!("rope.scaling.{name}");
+        let silent = |x: f32| x == 1.0 || (x < 0.0 && name.ends_with("ext_factor"));
+        if let Some(x) = source.real(&name)?.filter(|x| !silent(*x)) {
+            return Err(source.unsupported(
+                format!("key {:?} of {x}", source.key(&name)),
+                "wattle computes YaRN's factors itself",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The rotary embedding of `dims` dimensions, with the factors of `rope_freqs.weight` when the file has them.

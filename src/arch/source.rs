@@ -170,8 +170,9 @@ impl<'a> Source<'a> {
         let info = self.tensor(name)?;
         let found_rows: u64 = info.dims[1..].iter().product();
         let fits = info.dims[0] == cols as u64 && rows.is_none_or(|r| found_rows == r as u64);
-        if !fits || found_rows == 0 {
+        if !fits || found_rows == 0 || cols == 0 {
             let expected = match rows {
+                _ if found_rows == 0 || cols == 0 => "at least one weight".to_owned(),
                 Some(rows) => format!("{cols} columns and {rows} rows"),
                 None => format!("{cols} columns"),
             };

@@ -9,7 +9,7 @@ use wattle::meter::Speed;
 use wattle::sample::Sampler;
 
 use super::interrupt::Interrupt;
-use super::{progress, written};
+use super::{progress, say, written};
 
 /// What came of a prompt.
 #[derive(Debug)]
@@ -49,7 +49,9 @@ pub(crate) fn answer(
     }
     let end = pieces.end().unwrap_or(End::Stopped);
     if end == End::Context {
-        eprintln!("\nwattle: the context of {context} tokens is full; -c raises it");
+        say(format_args!(
+            "\nwattle: the context of {context} tokens is full; -c raises it"
+        ));
     }
     Ok(Answer {
         text,

@@ -14,7 +14,7 @@ use wattle::sample::Sampler;
 use super::answer::{Answer, answer};
 use super::input;
 use super::interrupt::Interrupt;
-use super::written;
+use super::{say, written};
 
 /// What a conversation starts from.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ pub(crate) fn talk(
         }
     }
     if input::is_typed() {
-        eprintln!();
+        say(format_args!(""));
     }
     Ok(speed)
 }

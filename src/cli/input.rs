@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use wattle::{Error, Result};
 
+use super::say;
+
 /// The text to work on.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
@@ -49,7 +51,9 @@ pub(crate) fn is_typed() -> bool {
 /// Standard input to its end; a person at a terminal is told how to end it.
 pub(crate) fn read_all() -> Result<String> {
     if is_typed() {
-        eprintln!("wattle: type the text; Ctrl-D on an empty line ends it");
+        say(format_args!(
+            "wattle: type the text; Ctrl-D on an empty line ends it"
+        ));
     }
     let mut bytes = Vec::new();
     io::stdin()
@@ -62,9 +66,8 @@ pub(crate) fn read_all() -> Result<String> {
 /// The next line of standard input without its end; `None` when there is none. A person at a terminal is asked with `> `.
 pub(crate) fn read_line() -> Result<Option<String>> {
     if is_typed() {
-        eprint!("> ");
-        // Standard error is not buffered; should it be, a late prompt is no loss.
-        let _ = io::stderr().flush();
+        // Without the prompt one can still type.
+        let _ = write!(io::stderr(), "> ");
     }
     let mut bytes = Vec::new();
     let read = io::stdin()

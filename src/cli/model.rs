@@ -9,7 +9,7 @@ use wattle::model::CacheType;
 use wattle::tokenizer::Tokenizer;
 use wattle::{Error, Result};
 
-use super::progress;
+use super::{progress, say};
 
 /// Which model, and how it runs.
 #[derive(Debug, clap::Args)]
@@ -65,7 +65,7 @@ impl ModelArgs {
     /// An empty sequence of the size that the flags ask for. What had to be guessed about its tokens is said on stderr.
     pub(crate) fn session<'m>(&self, model: &'m Model) -> Result<Session<'m>> {
         for note in model.tokenizer().map_or(&[][..], Tokenizer::notes) {
-            eprintln!("wattle: note: {note}");
+            say(format_args!("wattle: note: {note}"));
         }
         Session::new(
             model,

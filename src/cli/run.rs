@@ -19,7 +19,7 @@ use super::input::{self, TextArgs};
 use super::interrupt::{self, Interrupt};
 use super::model::ModelArgs;
 use super::sampling::{SamplingArgs, seed_note};
-use super::written;
+use super::{say, written};
 
 /// The flags of `wattle run`.
 #[derive(Debug, clap::Args)]
@@ -84,9 +84,9 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
         false => None,
     };
     if let Some((family, reason)) = template.and_then(ChatTemplate::replaced) {
-        eprintln!(
+        say(format_args!(
             "wattle: note: the file's chat template failed ({reason}); ours for {family} is used"
-        );
+        ));
     }
     let (speed, end) = match template {
         Some(template) => {
@@ -126,7 +126,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
             (answer.speed, Some(answer.end))
         }
     };
-    eprintln!("wattle: {speed}{}", seed_note(&sampler));
+    say(format_args!("wattle: {speed}{}", seed_note(&sampler)));
     Ok(match end {
         Some(End::Stopped) => ExitCode::from(interrupt::EXIT_CODE),
         _ => ExitCode::SUCCESS,

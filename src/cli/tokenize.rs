@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::written;
+use super::{say, written};
 use wattle::gguf::Gguf;
 use wattle::tokenizer::{EncodeOptions, TokenKind, Tokenizer};
 use wattle::{Error, Result};
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "FILE")]
     model: PathBuf,
     /// The text
-    #[arg(short, long, value_name = "TEXT")]
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
     /// A file with the text; "-" is standard input
     #[arg(short, long, value_name = "FILE")]
@@ -58,14 +58,14 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let gguf = Gguf::open_head(&args.model)?;
     if let Some(cut) = gguf.cut() {
-        eprintln!("note: {cut}");
+        say(format_args!("wattle: note: {cut}"));
     }
     let tokenizer = Tokenizer::from_gguf(gguf.metadata()).map_err(|error| match gguf.cut() {
         Some(_) => error.advise("the file is cut short: the rest may hold it"),
         None => error,
     })?;
     for note in tokenizer.notes() {
-        eprintln!("note: {}: {note}", args.model.display());
+        say(format_args!("wattle: note: {note}"));
     }
     let ids = match &args.ids {
         Some(ids) => known(ids, &tokenizer)?,

@@ -5,6 +5,7 @@ use core::ops::ControlFlow;
 use super::{Forward, GenerateOptions, Generation, Pieces};
 use crate::error::Result;
 use crate::load::Model;
+use crate::model::memory::reserved;
 use crate::model::{CacheType, Logits, State};
 use crate::sample::{Sampler, SamplerOptions};
 
@@ -66,7 +67,7 @@ impl<'m> Session<'m> {
             model,
             state,
             ends,
-            tokens: Vec::with_capacity(ctx),
+            tokens: reserved(ctx, || format!("the ids of {ctx} tokens"))?,
         })
     }
 

@@ -91,3 +91,59 @@ fn transposed_format(source: Format, cols: usize) -> Format {
         _ => Format::F16,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `rows` rows of `Q4_0`: blocks of an f16 scale and 16 bytes that look random.
+    fn q4_0(rows: usize, cols: usize) -> Matrix {
+        let mut bytes = Vec::new();
+        let mut noise = 1_u32;
+        for block in 0..rows * cols / 32 {
+            let scale = f16::from_f32(0.01 * (1 + block % 5) as f32);
+            bytes.extend_from_slice(&scale.to_le_bytes());
+            for _ in 0..16 {
+                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                bytes.push(noise.to_be_bytes()[0]);
+            }
+        }
+        let bytes = Bytes::Owned(Arc::from(bytes));
+        Matrix::new(Isa::best(), Format::Q4_0, rows, cols, bytes).expect("whole rows")
+    }
+
+    /// What old quantised files go through: key rows are transposed and stored anew, value rows stay where they are.
+    #[test]
+    fn quantised_projections_are_split_and_transposed() {
+        let (heads, v, rank) = (3, 8, 64);
+        // Half a step of the new format, and the rounding of its scale to f16, both relative to the largest of a row.
+        let q8_0 = 0.5 / 127.0 + 1.0 / 2048.0;
+        for (nope, format, bound) in [(32, Format::Q8_0, q8_0), (24, Format::F16, 1.0 / 2048.0)] {
+            let kv_b = q4_0(heads * (nope + v), rank);
+            let (k_b, v_b) = split_kv_b(Isa::best(), &kv_b, heads, nope, v);
+            assert_eq!((k_b.format(), v_b.format()), (format, Format::Q4_0));
+            assert_eq!((k_b.count(), k_b.rows(), k_b.cols()), (heads, rank, nope));
+            let mut row = vec![0.0; rank];
+            for head in 0..heads {
+                let (keys, values) = (k_b.decode(head), v_b.decode(head));
+                for i in 0..nope {
+                    kv_b.decode_row(head * (nope + v) + i, &mut row);
+                    for (r, want) in row.iter().enumerate() {
+                        let transposed = &keys[r * nope..][..nope];
+                        let largest = transposed.iter().fold(0_f32, |m, x| m.max(x.abs()));
+                        let error = (transposed[i] - want).abs();
+                        assert!(error <= bound * largest, "head {head}, {i}, {r}: {error}");
+                    }
+                }
+                for i in 0..v {
+                    kv_b.decode_row(head * (nope + v) + nope + i, &mut row);
+                    assert_eq!(
+                        values[i * rank..][..rank],
+                        row,
+                        "head {head}, value row {i}"
+                    );
+                }
+            }
+        }
+    }
+}

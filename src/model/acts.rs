@@ -2,6 +2,9 @@
 
 use wattle_kernels::{Acts, Isa, quantize, scale_len};
 
+use super::memory::{filled, zeros};
+use crate::error::Result;
+
 /// Columns in a block of activations.
 const BLOCK: usize = 32;
 
@@ -14,12 +17,11 @@ pub(crate) struct ActBuffer {
 }
 
 impl ActBuffer {
-    /// Room for `numbers` activations.
-    pub(crate) fn new(numbers: usize) -> Self {
-        Self {
-            q: vec![0; numbers],
-            scales: vec![0.0; scale_len(numbers.next_multiple_of(BLOCK))],
-        }
+    /// Room for `rows` rows of `width` activations.
+    pub(crate) fn new(rows: usize, width: usize) -> Result<Self> {
+        let q = filled(0, &[rows, width], "the activations of a batch")?;
+        let scales = zeros(&[scale_len(q.len().next_multiple_of(BLOCK))])?;
+        Ok(Self { q, scales })
     }
 
     /// The rows of `x`, `(tokens, cols)`, ready for a product.

@@ -5,9 +5,11 @@ use super::attend::Scratch;
 use super::cache::Cache;
 use super::config::{Config, Heads};
 use super::gqa::GqaWork;
+use super::memory::zeros;
 use super::mla::MlaWork;
 use super::step::{Angles, Step};
 use super::weights::Attention;
+use crate::error::Result;
 
 /// Buffers of the attention blocks of a model, used by one layer after the other.
 #[derive(Debug)]
@@ -25,27 +27,33 @@ enum Blocks {
 }
 
 impl AttentionWork {
-    pub(crate) fn new(config: &Config, batch: usize, q_lora_rank: usize, context: usize) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        batch: usize,
+        q_lora_rank: usize,
+        context: usize,
+    ) -> Result<Self> {
         let blocks = match config.heads {
-            Heads::Mla(heads) => Blocks::Mla(MlaWork::new(&heads, batch, q_lora_rank)),
-            Heads::Gqa(heads) => Blocks::Gqa(GqaWork::new(&heads, batch)),
+            Heads::Mla(heads) => Blocks::Mla(MlaWork::new(&heads, batch, q_lora_rank)?),
+            Heads::Gqa(heads) => Blocks::Gqa(GqaWork::new(&heads, batch)?),
         };
-        Self {
+        Ok(Self {
             blocks,
             scratch: Vec::new(),
             context,
-        }
+        })
     }
 
     /// Gives each of `workers` its scratch; allocates only when their number grows.
-    pub(crate) fn prepare(&mut self, workers: usize, config: &Config) {
+    pub(crate) fn prepare(&mut self, workers: usize, config: &Config) -> Result<()> {
         let width = config.heads.cache_width();
         while self.scratch.len() < workers {
             self.scratch.push(Scratch {
-                scores: vec![0.0; self.context],
-                query: vec![0.0; width],
+                scores: zeros(&[self.context])?,
+                query: zeros(&[width])?,
             });
         }
+        Ok(())
     }
 }
 

@@ -6,7 +6,8 @@
 
 use wattle_kernels::{self as op, Elems, Isa, Rows};
 
-use crate::error::{Error, Result};
+use super::memory::reserved;
+use crate::error::Result;
 
 /// How the numbers of the cache are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,16 +46,12 @@ enum Numbers {
 impl Cache {
     /// An empty cache with room for `capacity` rows of `width` numbers.
     pub(crate) fn new(kind: CacheType, width: usize, capacity: usize) -> Result<Self> {
-        let numbers = width.checked_mul(capacity);
-        let reserved = match (kind, numbers) {
-            (CacheType::F16, Some(n)) => reserve(n).map(Numbers::F16),
-            (CacheType::F32, Some(n)) => reserve(n).map(Numbers::F32),
-            (_, None) => None,
+        let n = width.saturating_mul(capacity);
+        let what = || format!("a layer's cache of {capacity} tokens");
+        let rows = match kind {
+            CacheType::F16 => Numbers::F16(reserved(n, what)?),
+            CacheType::F32 => Numbers::F32(reserved(n, what)?),
         };
-        let rows = reserved.ok_or_else(|| Error::Memory {
-            what: format!("a cache of {capacity} tokens"),
-            bytes: (width as u64).saturating_mul(capacity as u64 * kind.bytes() as u64),
-        })?;
         Ok(Self { rows, width })
     }
 
@@ -93,10 +90,4 @@ impl Cache {
             n,
         }
     }
-}
-
-/// An empty vector with memory for `n` numbers; `None` when the system has not that much.
-fn reserve<T>(n: usize) -> Option<Vec<T>> {
-    let mut numbers = Vec::new();
-    numbers.try_reserve_exact(n).ok().map(|()| numbers)
 }

@@ -5,9 +5,11 @@ use wattle_kernels as op;
 use super::acts::ActBuffer;
 use super::config::Config;
 use super::matrix::multiply;
+use super::memory::zeros;
 use super::moe::MoeWork;
 use super::step::Step;
 use super::weights::{Ffn, Gated, Layer};
+use crate::error::Result;
 
 /// Buffers of the feed-forward blocks of a model, used by one layer after the other.
 #[derive(Debug)]
@@ -19,7 +21,7 @@ pub(crate) struct FfnWork {
 
 impl FfnWork {
     /// Buffers that fit the widest block of `layers`.
-    pub(crate) fn new(config: &Config, layers: &[Layer], batch: usize) -> Self {
+    pub(crate) fn new(config: &Config, layers: &[Layer], batch: usize) -> Result<Self> {
         let widest = |ffn: &Ffn| match ffn {
             Ffn::Dense(gated) => gated.gate.rows(),
             Ffn::Moe(moe) => moe.shared.as_ref().map_or(0, |s| s.gate.rows()),
@@ -29,19 +31,20 @@ impl FfnWork {
             Ffn::Dense(_) => None,
             Ffn::Moe(moe) => Some(moe),
         });
-        Self {
+        Ok(Self {
             gated: GatedWork {
-                gate_up: vec![0.0; batch * 2 * width],
-                hidden: vec![0.0; batch * width],
+                gate_up: zeros(&[batch, 2, width])?,
+                hidden: zeros(&[batch, width])?,
             },
-            moe: MoeWork::fitting(config, moe, batch),
-        }
+            moe: MoeWork::fitting(config, moe, batch)?,
+        })
     }
 
     /// Gives each worker its scratch.
-    pub(crate) fn prepare(&mut self, workers: usize) {
-        if let Some(moe) = &mut self.moe {
-            moe.prepare(workers);
+    pub(crate) fn prepare(&mut self, workers: usize) -> Result<()> {
+        match &mut self.moe {
+            Some(moe) => moe.prepare(workers),
+            None => Ok(()),
         }
     }
 }

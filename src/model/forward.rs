@@ -2,6 +2,7 @@
 
 use wattle_kernels as op;
 
+use super::memory::zeros;
 use super::state::State;
 use super::step::{Step, norm};
 use super::{Logits, Transformer, matrix};
@@ -12,11 +13,12 @@ impl Transformer {
     /// Runs `tokens` after those that `state` already holds, and appends them to it.
     ///
     /// Returns the logits as rows of `n_vocab`: one for the last token, one for each, or none, as `want` says. Nothing is
-    /// allocated, but for the first pass that asks for [`Logits::All`].
+    /// allocated, but for the scratch of the pool's threads in the first pass, and for the rows of [`Logits::All`] when there
+    /// are more of them than ever before.
     ///
     /// # Errors
-    /// When a token id is outside the vocabulary, or the tokens do not fit the context or the batch of `state`; `state` is
-    /// then unchanged.
+    /// When a token id is outside the vocabulary, the tokens do not fit the context or the batch of `state`, or there is no
+    /// memory for what is allocated; `state` then holds the tokens that it held.
     pub fn forward<'s>(
         &self,
         pool: &Pool,
@@ -40,7 +42,16 @@ impl Transformer {
             logits,
             ..
         } = state;
-        b.prepare(pool.threads(), config);
+        b.prepare(pool.threads(), config)?;
+        let first = match want {
+            Logits::None => n,
+            Logits::Last => n - 1,
+            Logits::All => 0,
+        };
+        let rows = n - first;
+        if logits.len() < rows * config.n_vocab {
+            *logits = zeros(&[rows, config.n_vocab])?;
+        }
         let x = &mut b.x[..n * width];
         let h = &mut b.h[..n * width];
         let y = &mut b.y[..n * width];
@@ -61,15 +72,6 @@ impl Transformer {
         }
         state.len += n;
 
-        let first = match want {
-            Logits::None => n,
-            Logits::Last => n - 1,
-            Logits::All => 0,
-        };
-        let rows = n - first;
-        if logits.len() < rows * config.n_vocab {
-            logits.resize(rows * config.n_vocab, 0.0);
-        }
         let logits = &mut logits[..rows * config.n_vocab];
         if rows > 0 {
             let (x, h) = (&x[first * width..], &mut h[first * width..]);

@@ -5,8 +5,10 @@ use super::attend::{Scratch, attend};
 use super::cache::Cache;
 use super::config::{GqaHeads, Heads};
 use super::matrix::multiply;
+use super::memory::zeros;
 use super::step::{Angles, Step, rotate};
 use super::weights::{Gqa, Linear};
+use crate::error::Result;
 use wattle_kernels as op;
 
 /// Buffers for a pass, `T` tokens at most.
@@ -19,12 +21,12 @@ pub(crate) struct GqaWork {
 }
 
 impl GqaWork {
-    pub(crate) fn new(heads: &GqaHeads, batch: usize) -> Self {
+    pub(crate) fn new(heads: &GqaHeads, batch: usize) -> Result<Self> {
         let row = heads.heads * heads.k + heads.kv_heads * (heads.k + heads.v);
-        Self {
-            projected: vec![0.0; batch * row],
-            output: vec![0.0; batch * heads.heads * heads.v],
-        }
+        Ok(Self {
+            projected: zeros(&[batch, row])?,
+            output: zeros(&[batch, heads.heads, heads.v])?,
+        })
     }
 }
 

@@ -16,8 +16,10 @@ use super::attend::{Scratch, attend};
 use super::cache::Cache;
 use super::config::{Heads, MlaHeads};
 use super::matrix::multiply;
+use super::memory::zeros;
 use super::step::{Angles, Step, norm, rotate};
 use super::weights::{Mla, Query};
+use crate::error::Result;
 use wattle_kernels as op;
 
 /// Buffers for a pass, `T` tokens at most, in the shapes of the comments.
@@ -42,20 +44,20 @@ pub(crate) struct MlaWork {
 }
 
 impl MlaWork {
-    pub(crate) fn new(heads: &MlaHeads, batch: usize, q_lora_rank: usize) -> Self {
+    pub(crate) fn new(heads: &MlaHeads, batch: usize, q_lora_rank: usize) -> Result<Self> {
         let query = heads.heads * (heads.nope + heads.rope);
         let row = heads.kv_lora_rank + heads.rope;
-        let zeros = |n: usize| vec![0.0; n];
-        Self {
-            projected: zeros(batch * (query.max(q_lora_rank) + row)),
-            low: zeros(batch * q_lora_rank),
-            query: zeros(if q_lora_rank > 0 { batch * query } else { 0 }),
-            row: zeros(row),
-            nope: zeros(batch * heads.heads * heads.nope),
-            absorbed: zeros(batch * heads.heads * heads.kv_lora_rank),
-            mixed: zeros(batch * heads.heads * heads.kv_lora_rank),
-            output: zeros(batch * heads.heads * heads.v),
-        }
+        let behind_rank = if q_lora_rank > 0 { query } else { 0 };
+        Ok(Self {
+            projected: zeros(&[batch, query.max(q_lora_rank) + row])?,
+            low: zeros(&[batch, q_lora_rank])?,
+            query: zeros(&[batch, behind_rank])?,
+            row: zeros(&[row])?,
+            nope: zeros(&[batch, heads.heads, heads.nope])?,
+            absorbed: zeros(&[batch, heads.heads, heads.kv_lora_rank])?,
+            mixed: zeros(&[batch, heads.heads, heads.kv_lora_rank])?,
+            output: zeros(&[batch, heads.heads, heads.v])?,
+        })
     }
 }
 

@@ -17,9 +17,11 @@ use wattle_kernels as op;
 use super::acts::ActBuffer;
 use super::config::Config;
 use super::matrix::{multiply, tile_rows};
+use super::memory::{filled, reserved, zeros};
 use super::router::{Choice, route};
 use super::step::Step;
 use super::weights::Moe;
+use crate::error::Result;
 
 /// Buffers for a pass, `T` tokens at most, `S = T * used` slots.
 #[derive(Debug)]
@@ -66,36 +68,41 @@ impl MoeWork {
         config: &Config,
         layers: impl Iterator<Item = &'a Moe>,
         batch: usize,
-    ) -> Option<Self> {
+    ) -> Result<Option<Self>> {
         let shapes: Vec<_> = layers
             .map(|moe| (moe.gate.count(), moe.gate.rows(), moe.rule.used))
             .collect();
-        let experts = shapes.iter().map(|s| s.0).max()?;
-        let ff = shapes.iter().map(|s| s.1).max()?;
-        let slots = batch * shapes.iter().map(|s| s.2).max()?;
+        let most = |of: fn(&(usize, usize, usize)) -> usize| shapes.iter().map(of).max();
+        let (Some(experts), Some(ff), Some(used)) = (most(|s| s.0), most(|s| s.1), most(|s| s.2))
+        else {
+            return Ok(None);
+        };
+        let slots = batch.saturating_mul(used);
         // An expert in use has at most one tile for every four rows.
         let tiles = experts.min(slots) * ff.div_ceil(4);
-        Some(Self {
-            scores: vec![0.0; batch * experts],
-            ranks: vec![0.0; experts],
-            chosen: vec![Choice::default(); slots],
-            starts: vec![0; experts + 1],
-            choice: vec![0; slots],
-            input: vec![0.0; slots * config.n_embd],
-            tiles: Vec::with_capacity(tiles),
-            cuts: Vec::with_capacity(tiles + 1),
-            patches: vec![0.0; slots * ff],
-            hidden: vec![0.0; slots * ff],
+        let what = "the experts chosen in a batch";
+        Ok(Some(Self {
+            scores: zeros(&[batch, experts])?,
+            ranks: zeros(&[experts])?,
+            chosen: filled(Choice::default(), &[slots], what)?,
+            starts: filled(0, &[experts + 1], what)?,
+            choice: filled(0, &[slots], what)?,
+            input: zeros(&[slots, config.n_embd])?,
+            tiles: reserved(tiles, || what.into())?,
+            cuts: reserved(tiles + 1, || what.into())?,
+            patches: zeros(&[slots, ff])?,
+            hidden: zeros(&[slots, ff])?,
             scratch: Vec::new(),
-            patch: 2 * batch * MAX_ROWS,
-        })
+            patch: batch.saturating_mul(2 * MAX_ROWS),
+        }))
     }
 
     /// Gives each worker its scratch; allocates only when their number grows.
-    pub(crate) fn prepare(&mut self, workers: usize) {
+    pub(crate) fn prepare(&mut self, workers: usize) -> Result<()> {
         while self.scratch.len() < workers {
-            self.scratch.push(vec![0.0; self.patch]);
+            self.scratch.push(zeros(&[self.patch])?);
         }
+        Ok(())
     }
 
     /// Sorts the chosen slots by expert (a counting sort, stable in the order of tokens).

@@ -20,12 +20,16 @@ pub enum Scaling {
         /// Context extension, at least 1 in practice.
         factor: f32,
     },
-    /// YaRN with the usual ramp (`beta_fast` 32, `beta_slow` 1).
+    /// YaRN.
     Yarn {
         /// Context extension.
         factor: f32,
         /// Context that the model was trained on before the extension.
         original_context: u32,
+        /// Pairs that turn more often than this within the original context are left alone; usually 32.
+        beta_fast: f32,
+        /// Pairs that turn less often than this are divided by `factor`; usually 1.
+        beta_slow: f32,
     },
 }
 
@@ -76,8 +80,11 @@ impl Rope {
                     Scaling::Yarn {
                         factor,
                         original_context,
+                        beta_fast,
+                        beta_slow,
                     } => {
-                        let r = yarn_ramp(i, dims, base, f64::from(original_context));
+                        let betas = (f64::from(beta_fast), f64::from(beta_slow));
+                        let r = yarn_ramp(i, dims, base, f64::from(original_context), betas);
                         theta * (r / f64::from(factor) + (1.0 - r))
                     }
                 };
@@ -114,20 +121,31 @@ impl Rope {
 }
 
 /// Where pair `i` stands between "fast enough to be left alone" (0) and "divide by the factor" (1).
-fn yarn_ramp(i: usize, dims: usize, base: f64, original_context: f64) -> f64 {
-    const BETA_FAST: f64 = 32.0;
-    const BETA_SLOW: f64 = 1.0;
+fn yarn_ramp(
+    i: usize,
+    dims: usize,
+    base: f64,
+    original_context: f64,
+    (beta_fast, beta_slow): (f64, f64),
+) -> f64 {
     let dims = dims as f64;
     let pair_with_turns =
         |turns: f64| dims * (original_context / (turns * TAU)).ln() / (2.0 * base.ln());
-    let low = pair_with_turns(BETA_FAST).floor().max(0.0);
-    let high = pair_with_turns(BETA_SLOW).ceil().min(dims - 1.0);
+    let low = pair_with_turns(beta_fast).floor().max(0.0);
+    let high = pair_with_turns(beta_slow).ceil().min(dims - 1.0);
     ((i as f64 - low) / (high - low).max(0.001)).clamp(0.0, 1.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const DEEPSEEK: Scaling = Scaling::Yarn {
+        factor: 40.0,
+        original_context: 4096,
+        beta_fast: 32.0,
+        beta_slow: 1.0,
+    };
 
     #[test]
     fn plain_frequencies_are_powers_of_the_base() {
@@ -140,12 +158,8 @@ mod tests {
 
     #[test]
     fn yarn_leaves_fast_pairs_and_divides_slow_ones() {
-        let scaling = Scaling::Yarn {
-            factor: 40.0,
-            original_context: 4096,
-        };
         let plain = Rope::new(RopeKind::Norm, 64, 10_000.0, Scaling::None, None, 1.0);
-        let yarn = Rope::new(RopeKind::Norm, 64, 10_000.0, scaling, None, 1.0);
+        let yarn = Rope::new(RopeKind::Norm, 64, 10_000.0, DEEPSEEK, None, 1.0);
         // DeepSeek-V2: pairs up to 10 stay, pairs from 23 on are divided by 40.
         for i in 0..=10 {
             assert_eq!(plain.frequency[i], yarn.frequency[i], "pair {i}");
@@ -157,14 +171,28 @@ mod tests {
     }
 
     #[test]
-    fn magnitude_is_the_published_softmax_correction() {
+    fn equal_betas_make_the_ramp_a_step() {
+        // Kimi-K2: both betas 1, dims 64, base 50000: pair 64 ln(4096 / 2 pi) / (2 ln 50000) = 19.2 is where it lies.
         let scaling = Scaling::Yarn {
-            factor: 40.0,
+            factor: 32.0,
             original_context: 4096,
+            beta_fast: 1.0,
+            beta_slow: 1.0,
         };
-        let v2_lite = scaling.magnitude(0.0707).powi(2) / 192f32.sqrt();
+        let plain = Rope::new(RopeKind::Norm, 64, 50_000.0, Scaling::None, None, 1.0);
+        let yarn = Rope::new(RopeKind::Norm, 64, 50_000.0, scaling, None, 1.0);
+        for i in 0..32 {
+            let ratio = plain.frequency[i] / yarn.frequency[i];
+            let want = if i <= 19 { 1.0 } else { 32.0 };
+            assert!((ratio - want).abs() < 1e-3, "pair {i}: {ratio}");
+        }
+    }
+
+    #[test]
+    fn magnitude_is_the_published_softmax_correction() {
+        let v2_lite = DEEPSEEK.magnitude(0.0707).powi(2) / 192f32.sqrt();
         assert!((v2_lite - 0.114_721).abs() < 1e-5, "{v2_lite}");
-        let v3 = scaling.magnitude(0.1).powi(2) / 192f32.sqrt();
+        let v3 = DEEPSEEK.magnitude(0.1).powi(2) / 192f32.sqrt();
         assert!((v3 - 0.135_234).abs() < 1e-5, "{v3}");
     }
 }

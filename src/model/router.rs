@@ -91,8 +91,9 @@ fn keep_best_groups(rule: &RouterRule, ranks: &mut [f32]) {
                 top[1] = rank;
             }
         }
+        // Two of the least ranks add up to minus infinity, which would mean that the group is chosen already.
         *worth = match rule.gating {
-            Gating::Sigmoid if size > 1 => top[0] + top[1],
+            Gating::Sigmoid if size > 1 => (top[0] + top[1]).max(f32::MIN),
             _ => top[0],
         };
     }
@@ -210,5 +211,22 @@ mod tests {
     fn scores_that_do_not_compare_choose_distinct_experts() {
         let chosen = routed(V2_LITE, None, &[f32::NAN; 4]);
         assert_eq!([chosen[0].expert, chosen[1].expert], [0, 1]);
+    }
+
+    #[test]
+    fn groups_that_do_not_compare_are_distinct_too() {
+        let rule = RouterRule {
+            gating: Gating::Sigmoid,
+            used: 4,
+            groups: 3,
+            groups_used: 2,
+            ..V2_LITE
+        };
+        for (scores, bias) in [(f32::NAN, 0.0), (0.0, f32::NEG_INFINITY), (0.0, -3e38)] {
+            let chosen = routed(rule, Some(&[bias; 6]), &[scores; 6]);
+            let mut experts: Vec<_> = chosen.iter().map(|choice| choice.expert).collect();
+            experts.sort_unstable();
+            assert_eq!(experts, [0, 1, 2, 3], "score {scores}, bias {bias}");
+        }
     }
 }

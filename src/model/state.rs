@@ -7,6 +7,7 @@ use super::attention::AttentionWork;
 use super::cache::{Cache, CacheType};
 use super::config::{Config, Heads};
 use super::ffn::FfnWork;
+use super::memory::zeros;
 use super::step::Angles;
 use super::weights::{Attention, Ffn, Query, Weights};
 use crate::error::{Error, Result};
@@ -73,9 +74,9 @@ impl State {
 
 impl Buffers {
     /// Gives every worker its scratch.
-    pub(crate) fn prepare(&mut self, workers: usize, config: &Config) {
-        self.attention.prepare(workers, config);
-        self.ffn.prepare(workers);
+    pub(crate) fn prepare(&mut self, workers: usize, config: &Config) -> Result<()> {
+        self.attention.prepare(workers, config)?;
+        self.ffn.prepare(workers)
     }
 }
 
@@ -83,7 +84,7 @@ impl Transformer {
     /// An empty sequence with room for `context` tokens, passed through in batches of at most `batch`.
     ///
     /// # Errors
-    /// When `context` or `batch` is zero, or there is not enough memory for the cache.
+    /// When `context` or `batch` is zero, or there is not enough memory for the cache and the buffers.
     pub fn state(&self, context: usize, cache: CacheType, batch: usize) -> Result<State> {
         for (name, value) in [("-c", context), ("-b", batch)] {
             if value == 0 {
@@ -102,20 +103,19 @@ impl Transformer {
             .iter()
             .map(|_| Cache::new(cache, width, context))
             .collect::<Result<_>>()?;
-        let zeros = |n: usize| vec![0.0; n];
         let buffers = Buffers {
-            x: zeros(batch * config.n_embd),
-            h: zeros(batch * config.n_embd),
-            y: zeros(batch * config.n_embd),
-            angles: Angles::new(config.rope.pairs(), batch),
-            acts: ActBuffer::new(batch * widest_input(config, weights)),
-            attention: AttentionWork::new(config, batch, q_lora_rank(weights), context),
-            ffn: FfnWork::new(config, &weights.layers, batch),
+            x: zeros(&[batch, config.n_embd])?,
+            h: zeros(&[batch, config.n_embd])?,
+            y: zeros(&[batch, config.n_embd])?,
+            angles: Angles::new(config.rope.pairs(), batch)?,
+            acts: ActBuffer::new(batch, widest_input(config, weights))?,
+            attention: AttentionWork::new(config, batch, q_lora_rank(weights), context)?,
+            ffn: FfnWork::new(config, &weights.layers, batch)?,
         };
         Ok(State {
             caches,
             buffers,
-            logits: vec![0.0; config.n_vocab],
+            logits: zeros(&[config.n_vocab])?,
             len: 0,
             context,
             batch,

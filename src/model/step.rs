@@ -3,6 +3,8 @@
 use wattle_kernels::{self as op, Isa};
 
 use super::config::Config;
+use super::memory::zeros;
+use crate::error::Result;
 use crate::pool::Pool;
 
 /// What every block of one pass needs to know.
@@ -26,12 +28,12 @@ pub(crate) struct Angles {
 }
 
 impl Angles {
-    pub(crate) fn new(pairs: usize, batch: usize) -> Self {
-        Self {
+    pub(crate) fn new(pairs: usize, batch: usize) -> Result<Self> {
+        Ok(Self {
             pairs,
-            cos: vec![0.0; pairs * batch],
-            sin: vec![0.0; pairs * batch],
-        }
+            cos: zeros(&[batch, pairs])?,
+            sin: zeros(&[batch, pairs])?,
+        })
     }
 
     /// Computes the angles of `n` positions from `first` on.

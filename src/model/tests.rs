@@ -275,7 +275,7 @@ proptest! {
         let mut state = model.state(64, CacheType::F32, 64).expect("a state");
         let step = super::step::Step { pool: &pool, isa, config: &model.config, tokens, past: 0 };
         let b = &mut state.buffers;
-        b.prepare(pool.threads(), &model.config);
+        b.prepare(pool.threads(), &model.config).expect("scratch");
         b.angles.fill(&model.config, 0, tokens);
         let mut got = vec![0.0; tokens * N_EMBD];
         model.weights.layers[0].attention.forward(
