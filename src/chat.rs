@@ -9,8 +9,8 @@
 //! The template's own words may; what a user, a system prompt or the model itself wrote may not, and in the rendered text
 //! the two are one string. So before rendering, `chat/guard.rs` puts an invisible mark into every spelling of a control token
 //! that a message holds; afterwards the marks are taken out again and become positions at which the tokenizer takes no
-//! control token. The template sees nothing unusual: an ordinary message holds no mark at all, and trimming, splitting
-//! and comparing work as ever. Encoding messages and template words apart would be simpler, but wrong: "User: " and
+//! control token. Trimming, splitting and comparing work as ever, for where more marks than those in the spellings would change
+//! what the template writes, they are left out. Encoding messages and template words apart would be simpler, but wrong: "User: " and
 //! "hello" are other tokens than "User: hello".
 
 use serde::Serialize;
@@ -22,6 +22,8 @@ use crate::tokenizer::{EncodeOptions, Tokenizer};
 mod engine;
 mod family;
 mod guard;
+
+use guard::Marks;
 
 pub use family::Family;
 
@@ -168,8 +170,15 @@ impl ChatTemplate {
         options: &ChatOptions,
     ) -> Result<Vec<u32>> {
         let guard = guard::Guard::new(tokenizer.control_texts(), messages)?;
-        let marked: Vec<Message> = messages.iter().map(|m| guard.mark(m)).collect();
-        let (text, guards) = guard.unmark(&self.engine.render(&marked, options)?);
+        let render = |marks| {
+            let marked: Vec<Message> = messages.iter().map(|m| guard.mark(m, marks)).collect();
+            let rendered = self.engine.render(&marked, options)?;
+            Ok(guard.unmark(&rendered))
+        };
+        let (text, guards) = match (render(Marks::Spelled)?, render(Marks::Every)) {
+            ((text, _), Ok((same, guards))) if same == text => (text, guards),
+            (spelled, _) => spelled,
+        };
         let parse = EncodeOptions {
             add_special: false,
             parse_special: true,

@@ -145,6 +145,37 @@ fn eog_is_eos_and_what_is_known_by_its_text() {
     assert_eq!(t.suppressed(), [0], "ids that exist");
 }
 
+#[test]
+fn role_markers_are_control_tokens_though_the_file_calls_them_user_defined() {
+    let user = "<\u{ff5c}User\u{ff5c}>";
+    let t = load(|w| {
+        w.key("tokenizer.ggml.model", "gpt2").expect("new");
+        w.key("tokenizer.ggml.pre", "deepseek-v3").expect("new");
+        let tokens = ["x", user, "<|tool|>", "<think>", "<|>", "|a|>"];
+        w.array("tokenizer.ggml.tokens", &tokens).expect("new");
+        w.array("tokenizer.ggml.token_type", &[1_i32, 4, 4, 4, 4, 4])
+            .expect("new");
+        w.array("tokenizer.ggml.merges", &["a b"]).expect("new");
+    })
+    .expect("good");
+    use TokenKind::{Control, Normal, UserDefined};
+    let kinds: Vec<TokenKind> = (0..6).map(|id| t.kind(id)).collect();
+    assert_eq!(
+        kinds,
+        [
+            Normal,
+            Control,
+            Control,
+            UserDefined,
+            UserDefined,
+            UserDefined
+        ]
+    );
+    let text = format!("x{user}<think>");
+    assert_eq!(t.encode(&text, &PLAIN), [0, 3], "never out of plain text");
+    assert_eq!(t.encode(&text, &SPECIAL), [0, 1, 3]);
+}
+
 fn spm_keys(w: &mut Writer) {
     let tokens = [
         "<unk>",

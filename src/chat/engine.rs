@@ -15,6 +15,7 @@
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde, Value};
 use minijinja::{AutoEscape, Environment, ErrorKind, context};
+use minijinja_contrib::pycompat;
 
 use super::{ChatOptions, Message, fault};
 use crate::error::Result;
@@ -46,7 +47,12 @@ impl Engine {
         env.set_syntax(syntax.build().map_err(|e| fault(describe(&e)))?);
         env.set_recursion_limit(DEPTH);
         env.set_auto_escape_callback(|_| AutoEscape::None);
-        env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        env.set_unknown_method_callback(|state, value, method, args| {
+            if method == "format" {
+                small_fields(value)?;
+            }
+            pycompat::unknown_method_callback(state, value, method, args)
+        });
         env.add_function("raise_exception", raise);
         env.add_function("strftime_now", |format: &str| time::now(format));
         env.add_filter("tojson", |value: Value, options: Kwargs| {
@@ -105,6 +111,21 @@ fn raise(message: &str) -> core::result::Result<Value, minijinja::Error> {
         ErrorKind::InvalidOperation,
         message.to_owned(),
     ))
+}
+
+/// Refuses `'{:>9999999999}'.format(1)`: the text is made before fuel is taken for it, and so much memory ends the program.
+fn small_fields(format: &Value) -> core::result::Result<(), minijinja::Error> {
+    let format = format.as_str().unwrap_or_default();
+    if format
+        .split(|c: char| !c.is_ascii_digit())
+        .any(|n| n.len() > 3)
+    {
+        return Err(minijinja::Error::new(
+            ErrorKind::InvalidOperation,
+            "a number of four digits in the text of format()",
+        ));
+    }
+    Ok(())
 }
 
 /// What went wrong, and in which line.
@@ -167,6 +188,7 @@ mod tests {
             ),
             "13"
         );
+        assert_eq!(text("{{ '{:>3}|{}'.format(1, 'x') }}"), "  1|x");
         assert_eq!(
             text("{{ x is defined }}{{ 'a<b' }}{{ x | default('y') }}"),
             "Falsea<by"
@@ -203,6 +225,9 @@ mod tests {
             "{{ 'x' * 99999999 }}",
             "{{ 'x'.ljust(99999999999) }}",
             "{{ '%999999999d' | format(1) }}",
+            "{{ '{:>99999999999999}'.format(1) }}",
+            "{{ '{:.99999999999999f}'.format(1) }}",
+            "{% set x = '{0:999}' * 250000 %}{{ x.format(1) }}",
             "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
             "{{ range(100000) | map('string') | join('xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx') | length }}{{ 'x'.replace('', 'y' * 10000000) }}",
         ] {

@@ -11,8 +11,15 @@
 //! so a token of the template, which ends before it, is never touched. Marks are also set where a message begins or ends
 //! with a part of a control token, which the template's own words could complete.
 //!
+//! A template may also make a control token out of a message that spells none: `content.replace('/think', '')` turns
+//! `<|im_/thinkend|>` into one, `content | lower` does so with `<|IM_END|>`. Against that, [`Marks::Every`] sets a mark after each
+//! character that begins a control token, so that no start of one comes from a message without its mark. A template that looks
+//! for `<image>` would not find it any more; so [`super::ChatTemplate::encode`] uses these marks where they change nothing in the
+//! text, and [`Marks::Spelled`] where they do: a template that both looks for such text and changes it stays a way around.
+//!
 //! In an answer of the model, `<think>` and `</think>` stay unmarked: templates look for them to cut reasoning out, and the
-//! model may write them.
+//! model may write them. A role that is one plain word stays unmarked too: templates compare it (`role == 'user'`) and make
+//! control tokens of it (`'<|' + role + '|>'`), and a mark, set because `<|user|>` holds the word, would spoil both.
 
 use std::collections::BTreeSet;
 
@@ -23,9 +30,20 @@ use crate::error::Result;
 
 const THINK: [&str; 2] = ["<think>", "</think>"];
 
+/// Where marks are set, beside the edges of a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Marks {
+    /// In every control token that is spelled out.
+    Spelled,
+    /// There, and after every character that begins a control token.
+    Every,
+}
+
 /// The spellings to guard, and the mark.
 pub(super) struct Guard<'a> {
     controls: Vec<&'a str>,
+    /// The first characters of the spellings.
+    firsts: BTreeSet<char>,
     finder: AhoCorasick,
     mark: char,
 }
@@ -47,6 +65,7 @@ impl<'a> Guard<'a> {
             .ok_or_else(|| fault("the messages hold every private character"))?;
         let finder = AhoCorasick::new(&controls).map_err(fault)?;
         Ok(Self {
+            firsts: controls.iter().filter_map(|c| c.chars().next()).collect(),
             controls,
             finder,
             mark,
@@ -54,20 +73,25 @@ impl<'a> Guard<'a> {
     }
 
     /// `message` with marks.
-    pub(super) fn mark(&self, message: &Message) -> Message {
+    pub(super) fn mark(&self, message: &Message, marks: Marks) -> Message {
         let spared: &[&str] = if message.role == "assistant" {
             &THINK
         } else {
             &[]
         };
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         Message {
-            role: self.marked(&message.role, &[]),
-            content: self.marked(&message.content, spared),
+            role: if message.role.chars().all(word) {
+                message.role.clone()
+            } else {
+                self.marked(&message.role, &[], marks)
+            },
+            content: self.marked(&message.content, spared, marks),
         }
     }
 
-    /// `text` with a mark after the first character of every spelling.
-    fn marked(&self, text: &str, spared: &[&str]) -> String {
+    /// `text` with a mark after the first character of every spelling, and where `marks` says, but for the spellings in `spared`.
+    fn marked(&self, text: &str, spared: &[&str], marks: Marks) -> String {
         let mut starts: BTreeSet<usize> = self
             .finder
             .find_overlapping_iter(text)
@@ -88,6 +112,13 @@ impl<'a> Guard<'a> {
                     starts.insert(0);
                 }
             }
+        }
+        if marks == Marks::Every {
+            let begins = |&(at, c): &(usize, char)| {
+                let rest = text.get(at..).unwrap_or_default();
+                self.firsts.contains(&c) && !spared.iter().any(|s| rest.starts_with(s))
+            };
+            starts.extend(text.char_indices().filter(begins).map(|(at, _)| at));
         }
         let mut marked = String::with_capacity(text.len() + starts.len() * 4);
         for (at, c) in text.char_indices() {
@@ -121,7 +152,7 @@ mod tests {
     fn marked(message: &Message) -> String {
         let controls = ["<|end|>", "<s>", "</think>", "\u{1}"];
         let guard = Guard::new(controls.into_iter(), core::slice::from_ref(message)).expect("few");
-        let marked = guard.mark(message).content;
+        let marked = guard.mark(message, Marks::Spelled).content;
         let (text, guards) = guard.unmark(&marked);
         assert_eq!(text, message.content, "marks come out again");
         assert_eq!(
@@ -163,6 +194,34 @@ mod tests {
             "x</think>y<·s>"
         );
         assert_eq!(marked(&Message::user("x</think>y")), "x<·/think>y");
+    }
+
+    #[test]
+    fn every_start_of_a_control_token_is_marked_when_asked_for() {
+        let controls = ["<|end|>", "</think>"];
+        let answer = Message::assistant("a</think>b<c < |>");
+        let guard = Guard::new(controls.into_iter(), core::slice::from_ref(&answer)).expect("few");
+        let marked = guard.mark(&answer, Marks::Every).content;
+        assert_eq!(
+            marked.replace(guard.mark, "·"),
+            "a</think>b<·c <· |>",
+            "but where the model may write one"
+        );
+    }
+
+    #[test]
+    fn a_role_of_one_word_is_left_alone() {
+        let controls = ["<|user|>", "<|end|>"];
+        for (role, expected) in [
+            ("user", "user"),
+            ("us", "us"),
+            ("user|><|end|>", "u\u{fdd0}ser|><\u{fdd0}|end|>"),
+        ] {
+            let message = Message::new(role, "");
+            let messages = core::slice::from_ref(&message);
+            let guard = Guard::new(controls.into_iter(), messages).expect("few");
+            assert_eq!(guard.mark(&message, Marks::Every).role, expected);
+        }
     }
 
     #[test]

@@ -83,8 +83,12 @@ impl Tokenizer {
         let mut ends: BTreeSet<u32> = [eos].into_iter().chain(turns).flatten().collect();
         let known: BTreeSet<&str> = ENDS.iter().copied().collect();
         for id in vocab.ids() {
-            if vocab.text(id).is_some_and(|t| known.contains(t)) {
+            let text = vocab.text(id).unwrap_or_default();
+            let (end, marker) = (known.contains(text), is_marker(text));
+            if end {
                 ends.insert(id);
+            }
+            if end || marker && vocab.kind(id) == TokenKind::UserDefined {
                 vocab.set_kind(id, TokenKind::Control);
             }
         }
@@ -263,6 +267,15 @@ fn suppressed(meta: &Metadata) -> Result<Vec<u32>> {
     let ids = meta.i32s("tokenizer.ggml.suppress_tokens")?;
     let ids = ids.unwrap_or_default().into_iter();
     Ok(ids.filter_map(|id| u32::try_from(id).ok()).collect())
+}
+
+/// Whether `text` looks like `<|...|>` or `<｜...｜>`. `DeepSeek`'s `<｜User｜>` is an ordinary added token in its own vocabulary, so
+/// that some converters write it as user-defined, which would let anybody's text change roles.
+fn is_marker(text: &str) -> bool {
+    ["|", "\u{ff5c}"].iter().any(|bar| {
+        let inner = text.strip_prefix('<').and_then(|t| t.strip_prefix(bar));
+        inner.is_some_and(|t| t.strip_suffix('>').is_some_and(|t| t.ends_with(bar)))
+    })
 }
 
 /// Kinds for a file without `tokenizer.ggml.token_type`: what can be told from keys and spelling.

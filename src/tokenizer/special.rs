@@ -59,11 +59,19 @@ impl Specials {
         let mut parts = Vec::new();
         let finder = if parse { &self.all } else { &self.always };
         let (mut plain, mut from) = (0, 0);
+        // The next token that is always cut out, kept from one guard to the next: searched for again at each of them, a text
+        // of nothing but guarded tokens would take quadratic time.
+        let mut own: Option<Option<(Range<usize>, u32)>> = None;
         while let Some((found, id)) = finder.find(text, from) {
             let (found, id) = if guarded(guards, &found) {
+                let next = match own.take() {
+                    Some(None) => None,
+                    Some(Some(next)) if next.0.start >= found.start => Some(next),
+                    _ => self.always.find(text, found.start),
+                };
                 // Only tokens that are always cut out count here; they have no guards.
-                match self.always.find(text, found.start) {
-                    Some((own, id)) if own.start == found.start => (own, id),
+                match own.insert(next) {
+                    Some((own, id)) if own.start == found.start => (own.clone(), *id),
                     _ => {
                         let first = text[found.start..].chars().next();
                         from = found.start + first.map_or(1, char::len_utf8);
@@ -161,5 +169,14 @@ mod tests {
             Token(0),
             "at its start"
         );
+    }
+
+    #[test]
+    fn many_guards_take_no_quadratic_time() {
+        let n = 1 << 20;
+        let text = "<s>".repeat(n) + "\u{a0}\u{a0}";
+        let guards: Vec<usize> = (0..n).map(|i| 3 * i + 1).collect();
+        let parts = specials().cut(&text, true, &guards);
+        assert_eq!(parts, [Text(0..3 * n), Token(2)]);
     }
 }
