@@ -121,11 +121,12 @@ impl ChatTemplate {
                 engine,
                 replaced: None,
             }),
+            // Its thread still runs: nothing is to be built on that.
+            (Err(error @ Error::Endless { .. }), _) | (Err(error), None) => Err(error),
             (Err(error), Some(family)) => Ok(Self {
                 replaced: Some((family, error.to_string())),
                 ..Self::of_family(family, bos, eos)?
             }),
-            (Err(error), None) => Err(error),
         }
     }
 

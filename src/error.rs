@@ -79,6 +79,11 @@ pub enum Error {
         /// What was found.
         what: String,
     },
+    /// The chat template of the model did not end. The thread that runs it goes on until the program ends.
+    Endless {
+        /// How long it was given.
+        limit: core::time::Duration,
+    },
     /// The machine refused something that the run needs (threads, affinity, ...).
     Machine {
         /// What failed, and what to do.
@@ -234,6 +239,11 @@ impl fmt::Display for Error {
             Self::Logits { what } => write!(
                 f,
                 "{what}; the model file is damaged, or its architecture is not what it says"
+            ),
+            Self::Endless { limit } => write!(
+                f,
+                "the chat template of the model did not end within {} seconds; --no-cnv continues the text without it",
+                limit.as_secs()
             ),
             Self::Machine { what } => f.write_str(what),
         }

@@ -61,7 +61,7 @@ impl Pool {
     }
 
     /// As [`Pool::new`], without the limit: for it and for the tests.
-    fn start(threads: usize, cores: Option<Vec<usize>>) -> Result<Self> {
+    pub(crate) fn start(threads: usize, cores: Option<Vec<usize>>) -> Result<Self> {
         let mut pool = Self {
             lend: Arc::new(Lend::new()),
             workers: Vec::with_capacity(threads - 1),

@@ -133,7 +133,7 @@ impl Tokenizer {
         &self.suppressed
     }
 
-    /// What the user should know about this tokenizer: guesses that had to be made, tokens that can never be reached.
+    /// What the user should know about this tokenizer: guesses that had to be made, keys that could not be used.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }

@@ -121,3 +121,14 @@ fn refusals_are_a_sentence() {
         tokenize(&model, flags).fails(code, &[word]);
     }
 }
+
+#[test]
+fn what_the_model_cannot_spell_is_said() {
+    let folder = Folder::new("tokenize-lost");
+    let model = folder.file("model.gguf", &vocabulary());
+    let lost = tokenize(&model, &["-p", "a?b"]);
+    assert_eq!(stdout(&lost), "0\ta\n1\tb\n");
+    assert!(lost.stderr.contains("are lost"), "{}", lost.stderr);
+    let whole = tokenize(&model, &["-p", " ab", "--bos"]);
+    assert_eq!(whole.stderr, "", "nothing was lost");
+}

@@ -1,9 +1,14 @@
 //! The sandbox that a template runs in.
 //!
 //! `minijinja` gives a template no way to files, modules or methods of the host; what it can do is take time and memory.
-//! Fuel bounds both: every instruction costs one, and every 64 bytes that an operation makes or reads cost one, whether or
-//! not they are written out. The budget grows with the conversation, so that no honest template meets it: 40 000, plus
+//! Fuel bounds its steps: every instruction costs one, and every 64 bytes that an operation makes or reads cost one, whether
+//! or not they are written out. The budget grows with the conversation, so that no honest template meets it: 40 000, plus
 //! 1000 a message, plus one for each 4 bytes of the messages (16 passes over all of them).
+//!
+//! Fuel is taken after an operation, so it does not bound a single one: a list that holds itself twice, sixty times over,
+//! costs little to make and takes for ever to print, to compare or to join. So there is a limit on time too. Rust cannot
+//! end a thread, so the one that runs over it is left behind, and the error ([`crate::Error::Endless`]) is one to end the
+//! program on; until then it can waste memory, as a model file can anyway.
 //!
 //! What fuel does not bound is depth: a list in a list in a list costs 1.75 fuel a level to make, but printing it, comparing
 //! it or merely dropping it recurses, with up to 820 bytes of stack a level (measured). So a template runs in a thread of
@@ -12,13 +17,17 @@
 //! The surroundings are those of Hugging Face transformers: `trim_blocks`, `lstrip_blocks`, loop controls, Python's methods of
 //! strings, lists and dicts, `raise_exception`, `strftime_now`, `tojson` with Python's spacing, `tools` and `documents` as none.
 
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde, Value};
 use minijinja::{AutoEscape, Environment, ErrorKind, context};
 use minijinja_contrib::pycompat;
 
 use super::{ChatOptions, Message, fault};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 mod json;
 mod time;
@@ -29,10 +38,19 @@ const BYTES_PER_FUEL: usize = 4;
 const STACK_PER_FUEL: usize = 1024;
 const DEPTH: usize = 64;
 const NAME: &str = "chat_template";
+/// Honest templates take milliseconds, also on a slow board.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// A compiled template.
 #[derive(Debug)]
 pub(super) struct Engine {
+    inner: Arc<Inner>,
+    limit: Duration,
+}
+
+/// What the thread of a run shares with its caller.
+#[derive(Debug)]
+struct Inner {
     env: Environment<'static>,
     bos: String,
     eos: String,
@@ -61,9 +79,12 @@ impl Engine {
         env.add_template_owned(NAME, source.to_owned())
             .map_err(|e| fault(describe(&e)))?;
         Ok(Self {
-            env,
-            bos: bos.to_owned(),
-            eos: eos.to_owned(),
+            inner: Arc::new(Inner {
+                env,
+                bos: bos.to_owned(),
+                eos: eos.to_owned(),
+            }),
+            limit: LIMIT,
         })
     }
 
@@ -74,18 +95,26 @@ impl Engine {
             .map(|m| m.role.len() + m.content.len())
             .sum();
         let fuel = BASE_FUEL + messages.len() * MESSAGE_FUEL + bytes / BYTES_PER_FUEL;
-        let run = || self.run(messages, options, fuel);
-        let done = std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().stack_size(fuel * STACK_PER_FUEL);
-            thread.spawn_scoped(scope, run).map(|t| t.join())
+        let (inner, messages, options) =
+            (Arc::clone(&self.inner), messages.to_vec(), options.clone());
+        let (done, result) = channel();
+        let thread = std::thread::Builder::new().stack_size(fuel * STACK_PER_FUEL);
+        let started = thread.spawn(move || {
+            // Nobody listens any more when the limit has passed.
+            let _ = done.send(inner.run(&messages, &options, fuel));
         });
-        match done {
-            Ok(Ok(text)) => text,
-            Err(error) => Err(fault(format!("no thread to run it: {error}"))),
-            Ok(Err(_)) => Err(fault("it broke the template engine")),
+        if let Err(error) = started {
+            return Err(fault(format!("no thread to run it: {error}")));
+        }
+        match result.recv_timeout(self.limit) {
+            Ok(text) => text,
+            Err(RecvTimeoutError::Timeout) => Err(Error::Endless { limit: self.limit }),
+            Err(RecvTimeoutError::Disconnected) => Err(fault("it broke the template engine")),
         }
     }
+}
 
+impl Inner {
     fn run(&self, messages: &[Message], options: &ChatOptions, fuel: usize) -> Result<String> {
         let mut env = self.env.clone();
         env.set_fuel(Some(fuel as u64));
@@ -239,6 +268,19 @@ mod tests {
         );
         let deep = "{% if x %}".repeat(100_000);
         assert!(Engine::new(&deep, "", "").is_err(), "depth of blocks");
+    }
+
+    #[test]
+    fn what_fuel_does_not_bound_ends_in_time() {
+        // Two lists that each hold the one before twice: 27 steps to make, some seconds to compare.
+        let twice = "{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(27) %}\
+            {% set ns.x = [ns.x, ns.x] %}{% set ns.y = [ns.y, ns.y] %}{% endfor %}{{ ns.x == ns.y }}";
+        let mut engine = Engine::new(twice, "", "").expect("compiles");
+        engine.limit = Duration::from_millis(100);
+        let error = engine
+            .render(&[], &ChatOptions::default())
+            .expect_err("too long");
+        assert!(matches!(error, Error::Endless { .. }), "{error}");
     }
 
     #[test]

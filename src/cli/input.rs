@@ -5,6 +5,7 @@ use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use wattle::tokenizer::{EncodeOptions, Tokenizer};
 use wattle::{Error, Result};
 
 use super::say;
@@ -78,6 +79,18 @@ pub(crate) fn read_line() -> Result<Option<String>> {
         return Ok(None);
     }
     text("-", "standard input", bytes).map(Some)
+}
+
+/// The tokens of `text`. What of it the model has no tokens for is said on stderr.
+pub(crate) fn encode(tokenizer: &Tokenizer, text: &str, options: &EncodeOptions) -> Vec<u32> {
+    let ids = tokenizer.encode(text, options);
+    // Control tokens that were asked for spell nothing, so a text with them cannot be compared.
+    if !options.parse_special && tokenizer.decode(&ids).trim_start() != text.trim_start() {
+        say(format_args!(
+            "wattle: note: the model has no tokens for some characters of the text; they are lost"
+        ));
+    }
+    ids
 }
 
 /// Bytes as text, without one newline at the end.

@@ -24,7 +24,7 @@ pub(crate) struct ModelArgs {
     #[arg(short, long, value_name = "N")]
     ctx_size: Option<usize>,
     /// Most tokens of a prompt that go through the model at once
-    #[arg(short, long, value_name = "N", default_value_t = 512)]
+    #[arg(short, long, value_name = "N", default_value_t = 256)]
     batch_size: usize,
     /// Numbers of the cache [-ctk]
     #[arg(long, alias = "cache-type-k", value_name = "TYPE", value_enum, default_value_t = Cache::F16)]

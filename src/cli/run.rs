@@ -152,7 +152,7 @@ fn tokens(model: &Model, text: &str, parse_special: bool) -> Result<Vec<u32>> {
         add_special: true,
         parse_special,
     };
-    let mut ids = tokenizer.encode(text, &options);
+    let mut ids = input::encode(tokenizer, text, &options);
     if tokenizer.adds_eos() && ids.last().copied() == tokenizer.eos() {
         ids.pop();
     }

@@ -13,7 +13,7 @@ use wattle::score::{Alternative, Scorer, Scores, rows};
 use wattle::tokenizer::{EncodeOptions, Tokenizer};
 use wattle::{Error, Result};
 
-use super::input::TextArgs;
+use super::input::{self, TextArgs};
 use super::model::ModelArgs;
 use super::npy::NpyWriter;
 use super::{progress, written};
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
                 add_special: !args.no_bos,
                 parse_special: args.parse_special,
             };
-            tokenizer?.encode(&text.unwrap_or_default(), &options)
+            input::encode(tokenizer?, &text.unwrap_or_default(), &options)
         }
     };
     let mut session = args.model.session(&model)?;

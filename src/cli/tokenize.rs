@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::{say, written};
+use super::{input, say, written};
 use wattle::gguf::Gguf;
 use wattle::tokenizer::{EncodeOptions, TokenKind, Tokenizer};
 use wattle::{Error, Result};
@@ -104,7 +104,7 @@ fn encode(args: &Args, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
         add_special: false,
         parse_special: args.parse_special,
     };
-    let mut ids = tokenizer.encode(&text, &options);
+    let mut ids = input::encode(tokenizer, &text, &options);
     if args.bos {
         let bos = tokenizer.bos().ok_or_else(|| Error::Argument {
             name: "--bos",

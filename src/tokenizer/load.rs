@@ -120,15 +120,6 @@ impl Tokenizer {
             }
             Model::Spm => Algorithm::Spm(Box::new(spm::Spm::new(&vocab))),
         };
-        let missing = match &algorithm {
-            Algorithm::Bpe(bpe) => bpe.missing_bytes(),
-            Algorithm::Spm(spm) => spm.missing_bytes(),
-        };
-        if missing > 0 {
-            notes.push(format!(
-                "{missing} of 256 bytes have no token: a text with one of them loses it"
-            ));
-        }
         let inside = |&id: &u32| (id as usize) < vocab.len();
         Ok(Self {
             algorithm,

@@ -42,11 +42,6 @@ impl Spm {
         }
     }
 
-    /// Bytes that the vocabulary cannot spell.
-    pub(super) fn missing_bytes(&self) -> usize {
-        self.byte_ids.iter().filter(|&&id| id == NONE).count()
-    }
-
     /// Appends the tokens of `text`, in which spaces are spelled out already. `unknown` stands for bytes without a token;
     /// where it is `None`, they are left out.
     pub(super) fn encode(
