@@ -96,6 +96,43 @@ impl Kernel {
     }
 }
 
+/// `out[t][r] = weights[r] . acts[t]`; `weights` are `rows` rows of `acts.cols()` numbers, `out` is `acts.tokens() x rows`.
+///
+/// # Panics
+/// As [`matmul_with`], or if `out` has not `acts.tokens() * rows` numbers.
+pub fn matmul(
+    isa: Isa,
+    format: Format,
+    weights: &[u8],
+    rows: usize,
+    acts: &Acts<'_>,
+    out: &mut [f32],
+) {
+    assert_eq!(
+        out.len(),
+        acts.tokens() * rows,
+        "a product for each row and token"
+    );
+    plan(isa, format).matmul(weights, rows, acts, &mut |token, row, values| {
+        out[token * rows + row..][..values.len()].copy_from_slice(values);
+    });
+}
+
+/// Like [`matmul`], but hands over the products piecewise: `store(token, first_row, values)`.
+///
+/// # Panics
+/// If `weights` has not the length of `rows` rows, or the format needs int8 activations and `acts` has none.
+pub fn matmul_with(
+    isa: Isa,
+    format: Format,
+    weights: &[u8],
+    rows: usize,
+    acts: &Acts<'_>,
+    store: &mut dyn FnMut(usize, usize, &[f32]),
+) {
+    plan(isa, format).matmul(weights, rows, acts, store);
+}
+
 /// The caller broke the contract of [`Kernel::matmul`].
 #[expect(
     clippy::panic,

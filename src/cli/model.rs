@@ -64,6 +64,12 @@ impl ModelArgs {
 
     /// An empty sequence of the size that the flags ask for. What had to be guessed about its tokens is said on stderr.
     pub(crate) fn session<'m>(&self, model: &'m Model) -> Result<Session<'m>> {
+        let trained = model.transformer().config().n_ctx_train;
+        if self.ctx_size.is_some_and(|ctx| ctx > trained) {
+            say(format_args!(
+                "wattle: note: the model was trained for {trained} tokens; what comes after them will be worse"
+            ));
+        }
         for note in model.tokenizer().map_or(&[][..], Tokenizer::notes) {
             say(format_args!("wattle: note: {note}"));
         }

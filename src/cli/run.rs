@@ -113,6 +113,13 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
                 hint: "the file has no chat template; without --cnv a text is continued".into(),
             });
         }
+        None if args.system_prompt.is_some() || args.single_turn => {
+            return Err(Error::Argument {
+                name: "--system-prompt, --single-turn",
+                value: "without a chat".into(),
+                expected: "--cnv beside them, as a text is only continued otherwise".into(),
+            });
+        }
         None => {
             let text = match given {
                 Some(text) => text,

@@ -84,6 +84,11 @@ impl Transformer {
 
     /// Refuses what the pass could not finish.
     fn check(&self, tokens: &[u32], state: &State) -> Result<()> {
+        assert_eq!(
+            state.shape,
+            self.shape(),
+            "the state of a model of another shape"
+        );
         let vocab = self.config.n_vocab;
         if let Some(&id) = tokens.iter().find(|&&id| id as usize >= vocab) {
             return Err(Error::TokenId {

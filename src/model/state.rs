@@ -21,7 +21,11 @@ pub struct State {
     pub(crate) len: usize,
     context: usize,
     batch: usize,
+    pub(crate) shape: Shape,
 }
+
+/// What tells the states of different models apart: layers, numbers of a cache row, widths of the stream and of the logits.
+pub(crate) type Shape = [usize; 4];
 
 /// Buffers of a pass over at most `T` tokens.
 #[derive(Debug)]
@@ -81,6 +85,17 @@ impl Buffers {
 }
 
 impl Transformer {
+    /// What the states of this model have in common.
+    pub(crate) fn shape(&self) -> Shape {
+        let config = &self.config;
+        [
+            self.weights.layers.len(),
+            config.heads.cache_width(),
+            config.n_embd,
+            config.n_vocab,
+        ]
+    }
+
     /// An empty sequence with room for `context` tokens, passed through in batches of at most `batch`.
     ///
     /// # Errors
@@ -119,6 +134,7 @@ impl Transformer {
             len: 0,
             context,
             batch,
+            shape: self.shape(),
         })
     }
 }

@@ -394,3 +394,11 @@ fn what_a_pass_cannot_take_is_refused_and_changes_nothing() {
     assert!(state.is_empty(), "nothing was appended");
     assert!(model.state(0, CacheType::F16, 1).is_err(), "no context");
 }
+
+#[test]
+#[should_panic(expected = "another shape")]
+fn the_state_of_another_model_is_refused() {
+    let (mla, gqa) = (deep(Isa::best(), 1), grouped(Isa::best(), 1));
+    let mut state = gqa.state(4, CacheType::F16, 4).expect("a state");
+    let _ = mla.forward(&pool(1), &[1], &mut state, Logits::Last);
+}
