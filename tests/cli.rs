@@ -116,15 +116,15 @@ fn texts_that_cannot_be_read_are_named() {
     let folder = Folder::new("no-texts");
     let bytes = folder.file("bytes.txt", b"ab\xff");
     let missing = folder.path.join("missing.txt");
-    for (path, code) in [(bytes, 2), (missing, 1)] {
+    for path in [bytes, missing] {
         let name = path.to_str().expect("a plain name");
         for subcommand in ["run", "score"] {
-            wattle([subcommand, "-m", "no-model.gguf", "-f", name]).fails(code, &[name]);
+            wattle([subcommand, "-m", "no-model.gguf", "-f", name]).fails(1, &[name]);
         }
     }
     let mut piped = command();
     piped.args(["run", "-m", "no-model.gguf"]);
-    finish(piped, b"\xff").fails(2, &["standard input"]);
+    finish(piped, b"\xff").fails(1, &["standard input"]);
 }
 
 #[test]

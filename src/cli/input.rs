@@ -17,7 +17,7 @@ pub(crate) struct TextArgs {
     /// The text
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
-    /// A file with the text; one newline at its end is dropped
+    /// A file with the text ("-" is standard input); one newline at its end is dropped
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
 }
@@ -27,10 +27,7 @@ impl TextArgs {
     pub(crate) fn given(&self) -> Result<Option<String>> {
         match (&self.prompt, &self.file) {
             (Some(text), _) => Ok(Some(text.clone())),
-            (None, Some(path)) => {
-                let bytes = fs::read(path).map_err(|source| Error::io(path, "read", source))?;
-                Ok(Some(text(&path.display().to_string(), "-f", bytes)?))
-            }
+            (None, Some(path)) => Ok(Some(without_newline(read_file(path)?))),
             (None, None) => Ok(None),
         }
     }
@@ -56,13 +53,26 @@ pub(crate) fn read_all() -> Result<String> {
             "wattle: type the text; Ctrl-D on an empty line ends it"
         ));
     }
-    let mut bytes = Vec::new();
-    io::stdin()
-        .lock()
-        .read_to_end(&mut bytes)
-        .map_err(|source| Error::io(Path::new("standard input"), "read", source))?;
-    text("-", "standard input", bytes)
+    read_file(Path::new("-")).map(without_newline)
 }
+
+/// The text of a file as it is; of standard input, when its name is "-".
+pub(crate) fn read_file(path: &Path) -> Result<String> {
+    let (path, bytes) = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        let done = io::stdin().lock().read_to_end(&mut bytes);
+        (Path::new(STDIN), done.map(|_| bytes))
+    } else {
+        (path, fs::read(path))
+    };
+    text(
+        path,
+        bytes.map_err(|source| Error::io(path, "read", source))?,
+    )
+}
+
+/// What standard input is called in errors.
+const STDIN: &str = "standard input";
 
 /// The next line of standard input without its end; `None` when there is none. A person at a terminal is asked with `> `.
 pub(crate) fn read_line() -> Result<Option<String>> {
@@ -74,11 +84,11 @@ pub(crate) fn read_line() -> Result<Option<String>> {
     let read = io::stdin()
         .lock()
         .read_until(b'\n', &mut bytes)
-        .map_err(|source| Error::io(Path::new("standard input"), "read", source))?;
+        .map_err(|source| Error::io(Path::new(STDIN), "read", source))?;
     if read == 0 {
         return Ok(None);
     }
-    text("-", "standard input", bytes).map(Some)
+    text(Path::new(STDIN), bytes).map(without_newline).map(Some)
 }
 
 /// The tokens of `text`. What of it the model has no tokens for is said on stderr.
@@ -93,32 +103,32 @@ pub(crate) fn encode(tokenizer: &Tokenizer, text: &str, options: &EncodeOptions)
     ids
 }
 
-/// Bytes as text, without one newline at the end.
-fn text(value: &str, name: &'static str, bytes: Vec<u8>) -> Result<String> {
-    let mut text = String::from_utf8(bytes).map_err(|error| Error::Argument {
-        name,
-        value: value.into(),
-        expected: format!(
-            "UTF-8 text (byte {} is not)",
-            error.utf8_error().valid_up_to()
-        ),
-    })?;
+/// Bytes of `path` as text.
+fn text(path: &Path, bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|error| {
+        let source = io::Error::new(io::ErrorKind::InvalidData, error.utf8_error());
+        Error::io(path, "read as text in UTF-8", source)
+    })
+}
+
+/// The text without one newline at its end: editors and `echo` put it there.
+fn without_newline(mut text: String) -> String {
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
             text.pop();
         }
     }
-    Ok(text)
+    text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::text;
+    use super::*;
 
     #[test]
     fn one_newline_is_dropped() {
-        for (bytes, expected) in [
+        for (text, expected) in [
             ("a\n", "a"),
             ("a\r\n", "a"),
             ("a\n\n", "a\n"),
@@ -126,16 +136,18 @@ mod tests {
             ("\n", ""),
             ("", ""),
         ] {
-            assert_eq!(text("-", "-f", bytes.into()).unwrap(), expected);
+            assert_eq!(without_newline(text.into()), expected);
         }
     }
 
     #[test]
     fn bytes_that_are_no_text_are_named() {
-        let error = text("x.txt", "-f", vec![b'a', 0xff]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "-f x.txt: expected UTF-8 text (byte 1 is not)"
+        let error = text(Path::new("x.txt"), vec![b'a', 0xff]).expect_err("no text");
+        let said = error.to_string();
+        assert!(
+            said.starts_with("x.txt: cannot read as text in UTF-8"),
+            "{said}"
         );
+        assert!(said.contains("index 1"), "{said}");
     }
 }

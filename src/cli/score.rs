@@ -6,6 +6,7 @@
 use core::ops::ControlFlow;
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use serde::Serialize;
 use wattle::generate::{Forward, Session};
@@ -14,6 +15,7 @@ use wattle::tokenizer::{EncodeOptions, Tokenizer};
 use wattle::{Error, Result};
 
 use super::input::{self, TextArgs};
+use super::interrupt::{self, Interrupt};
 use super::model::ModelArgs;
 use super::npy::NpyWriter;
 use super::{progress, written};
@@ -46,11 +48,12 @@ pub(crate) struct Args {
 }
 
 /// Runs the subcommand.
-pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
+pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     let text = match args.tokens {
         Some(_) => None,
         None => Some(args.text.read()?),
     };
+    let interrupt = Interrupt::install()?;
     let model = args.model.load()?;
     let tokenizer = model.tokenizer();
     let ids = match (&args.tokens, text) {
@@ -64,17 +67,25 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
         }
     };
     let mut session = args.model.session(&model)?;
-    let scores = compute(&mut session, &ids, args)?;
+    let Some(scores) = compute(&mut session, &ids, args, &interrupt)? else {
+        return Ok(ExitCode::from(interrupt::EXIT_CODE));
+    };
     let names = Names(model.tokenizer().ok());
     if args.json {
-        print_json(&scores, &names, out)
+        print_json(&scores, &names, out)?;
     } else {
-        print_lines(&scores, &names, out)
+        print_lines(&scores, &names, out)?;
     }
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Scores the tokens, and writes their logits on the way if that is wanted.
-fn compute(session: &mut Session<'_>, ids: &[u32], args: &Args) -> Result<Scores> {
+/// Scores the tokens, and writes their logits on the way if that is wanted. `None` after Ctrl-C, which leaves no file behind.
+fn compute(
+    session: &mut Session<'_>,
+    ids: &[u32],
+    args: &Args,
+    interrupt: &Interrupt,
+) -> Result<Option<Scores>> {
     if ids.is_empty() {
         return Err(Error::Argument {
             name: "score",
@@ -89,9 +100,13 @@ fn compute(session: &mut Session<'_>, ids: &[u32], args: &Args) -> Result<Scores
     };
     let mut scorer = Scorer::new(ids, args.top);
     let bar = progress::Tokens::new("scoring");
+    let answering = interrupt.answering();
     let mut go_on = |done, total| {
         bar.at(done, total);
-        ControlFlow::Continue(())
+        match answering.is_over() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
     };
     rows(session, ids, &mut go_on, &mut |position, logits| {
         if let Some(npy) = &mut npy {
@@ -99,10 +114,13 @@ fn compute(session: &mut Session<'_>, ids: &[u32], args: &Args) -> Result<Scores
         }
         scorer.push(position, logits)
     })?;
+    if answering.is_over() {
+        return Ok(None);
+    }
     if let Some(npy) = npy {
         npy.finish()?;
     }
-    Ok(scorer.finish())
+    Ok(Some(scorer.finish()))
 }
 
 /// How tokens are called; by nothing but their ids when there is no tokenizer.

@@ -12,8 +12,8 @@
 //! | `text` | the text of all tokens; control tokens are spelled out with `--parse-special` only |
 //! | `tokens` | `[{id, token, text, kind}]`: its spelling in the vocabulary, what it adds to the text (U+FFFD for part of a character), and `normal`, `control`, `user-defined`, `unknown`, `unused` or `byte` |
 
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 
 use serde_json::json;
 
@@ -97,7 +97,7 @@ fn known(ids: &[u32], tokenizer: &Tokenizer) -> Result<Vec<u32>> {
 fn encode(args: &Args, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
     let text = match (&args.prompt, &args.file) {
         (Some(text), _) => text.clone(),
-        (None, Some(path)) => read(path)?,
+        (None, Some(path)) => input::read_file(path)?,
         (None, None) => String::new(),
     };
     let options = EncodeOptions {
@@ -116,21 +116,6 @@ fn encode(args: &Args, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
         }
     }
     Ok(ids)
-}
-
-/// The text in `path`.
-fn read(path: &Path) -> Result<String> {
-    let mut bytes = Vec::new();
-    let done = if path == Path::new("-") {
-        io::stdin().lock().read_to_end(&mut bytes).map(|_| ())
-    } else {
-        std::fs::read(path).map(|all| bytes = all)
-    };
-    done.map_err(|source| Error::io(path, "read", source))?;
-    String::from_utf8(bytes).map_err(|error| {
-        let source = io::Error::new(io::ErrorKind::InvalidData, error.utf8_error());
-        Error::io(path, "read as text in UTF-8", source)
-    })
 }
 
 /// The text of `ids`, with control tokens if they were asked for.
