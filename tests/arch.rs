@@ -66,11 +66,17 @@ fn integers_of_any_type_are_read() {
 fn refusals_say_what_is_wrong() {
     let mut bert = small();
     bert.arch = "bert";
+    let mut mixtral = small();
+    mixtral.arch = "llama";
     let k_b = "blk.1.attn_k_b.weight";
     let cases = [
         (
             bert,
             vec!["architecture \"bert\"", "deepseek2, llama, qwen2"],
+        ),
+        (
+            mixtral,
+            vec!["a mixture of experts (llama.expert_count)", "dense"],
         ),
         (small().without(k_b), vec![k_b, "found none"]),
         (

@@ -18,6 +18,12 @@ pub(super) const RECIPE: Recipe = Recipe {
 
 /// A transformer whose rotary dimensions pair up as `kind` says.
 pub(super) fn build(source: &Source<'_>, kind: RopeKind) -> Result<(Config, Weights)> {
+    if source.number("expert_count")?.is_some_and(|n| n > 0) {
+        return Err(source.unsupported(
+            format!("a mixture of experts ({})", source.key("expert_count")),
+            "in this architecture wattle runs dense models only",
+        ));
+    }
     let n_embd = source.need("embedding_length")?;
     let heads = heads(source, n_embd)?;
     let layers = (0..source.layers()?)
