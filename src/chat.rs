@@ -66,7 +66,8 @@ impl Message {
 pub struct ChatOptions {
     /// End with what opens the model's answer.
     pub add_generation_prompt: bool,
-    /// Further variables of the template, such as `thinking` (DeepSeek-V3.1) or `enable_thinking` (Qwen3).
+    /// Further variables of the template, such as `thinking` (DeepSeek-V3.1) or `enable_thinking` (Qwen3). They do not take
+    /// the place of the messages. Unlike these they are not guarded: a control token that one spells is a control token.
     pub vars: serde_json::Map<String, serde_json::Value>,
 }
 

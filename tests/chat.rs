@@ -77,6 +77,20 @@ fn deepseek_r1_forgets_what_it_thought() {
 }
 
 #[test]
+fn a_variable_does_not_stand_in_for_the_messages() {
+    let mut options = ChatOptions::default();
+    let plain = rendered(Family::ChatMl, &conversation(), &options);
+    for name in ["messages", "bos_token", "add_generation_prompt"] {
+        options.vars = serde_json::Map::from_iter([(name.to_owned(), json!("x"))]);
+        assert_eq!(
+            rendered(Family::ChatMl, &conversation(), &options),
+            plain,
+            "{name}"
+        );
+    }
+}
+
+#[test]
 fn deepseek_v31_thinks_when_asked() {
     let family = Family::DeepSeekV31;
     let before =

@@ -124,12 +124,12 @@ impl Inner {
             add_generation_prompt => options.add_generation_prompt,
             bos_token => self.bos.as_str(),
             eos_token => self.eos.as_str(),
-            tools => (),
-            documents => (),
         };
         let vars = Value::from(Serde(&options.vars));
+        let absent = context! { tools => (), documents => () };
         template
-            .render(context! { ..vars, ..given })
+            // The first that has a name gives its value: no variable stands in for the messages.
+            .render(context! { ..given, ..vars, ..absent })
             .map_err(|e| fault(describe(&e)))
     }
 }
