@@ -51,7 +51,7 @@ def greedy_texts():
 
 def memory():
     """Called after `run` only: the largest child so far was one of those, the one with the long prompt as a rule."""
-    text = (DATA / "text.txt").read_text()[:2000]
+    text = (DATA / "text.txt").read_text()[:1800]
     wattle("run", "-m", MODEL, "-n", "16", "-c", str(CONTEXT), "--temp", "0", "--ignore-eos", "-p", text)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     bound = os.path.getsize(MODEL) * 1.25 + CACHE_BYTES
