@@ -1,12 +1,14 @@
 //! Encoding: never worse than ggml's quantisers (`data/quant/make.py` recorded what these lose), and sound on rows of any kind.
 
 #[path = "common/weights.rs"]
+#[expect(dead_code, reason = "the rows of these tests are its own kinds")]
 mod weights;
 
 use std::fmt::Write as _;
 
+use proptest::prelude::*;
 use wattle_kernels::{Format, decode, encode};
-use weights::Rng;
+use weights::{Rng, rows_of};
 
 /// What `decode` makes of what `encode` makes of `x`.
 fn through(format: Format, x: &[f32], importance: Option<&[f32]>) -> Vec<f32> {
@@ -112,4 +114,165 @@ fn loses_no_more_than_ggml() {
     if std::env::var_os("SHOW").is_some() {
         println!("{table}");
     }
+}
+
+/// The formats that store values as they are, to f16 or better.
+const FLOATS: [Format; 3] = [Format::F32, Format::F16, Format::Bf16];
+
+#[test]
+fn zeros_stay_zeros() {
+    for format in Format::ALL {
+        for zero in [0.0, -0.0] {
+            let back = through(*format, &[zero; 512], None);
+            assert!(back.iter().all(|v| *v == 0.0), "{}", format.name());
+        }
+    }
+}
+
+/// One level serves these rows, so only the rounding of scales is lost; the unequal steps of MXFP4 lose more, and `IQ4_NL` and
+/// `IQ4_XS` have no zero, only a hundredth of their largest.
+#[test]
+fn a_constant_and_a_single_weight_survive() {
+    for format in Format::ALL {
+        let bound = match format {
+            Format::Mxfp4 => 0.04,
+            Format::Iq4Nl | Format::Iq4Xs => 0.02,
+            Format::Bf16 => 1.0 / 65536.0,
+            _ => 4e-6,
+        };
+        for value in [3.7, -3.7] {
+            let mut single = [0.0; 256];
+            single[77] = value;
+            for x in [[value; 256], single] {
+                let lost = loss(&x, &through(*format, &x, None), |_| 1.0);
+                assert!(lost <= bound, "{}: {value}, {lost:e}", format.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_no_scale_holds_becomes_the_largest() {
+    for format in Format::ALL {
+        for huge in [1e30, -1e30, f32::INFINITY, f32::MAX] {
+            let mut x = [0.0; 256];
+            x[5] = huge;
+            x[9] = f32::NAN;
+            let back = through(*format, &x, None);
+            let name = format.name();
+            assert!(back.iter().all(|v| v.is_finite()), "{name}: {huge:e}");
+            assert!(back[5].signum() == huge.signum(), "{name}: {huge:e}");
+            assert!(back[5].abs() >= 65504.0, "{name}: {huge:e}, {:e}", back[5]);
+        }
+        let tiny = [1e-42; 256];
+        let back = through(*format, &tiny, None);
+        assert!(back.iter().all(|v| v.abs() <= 2e-42), "{}", format.name());
+    }
+}
+
+/// With importance, the error that counts is smaller and the other may grow; columns without any stay in the range of their row.
+#[test]
+fn importance_moves_the_error() {
+    let (kinds, importance) = rows::all();
+    let x = &kinds[0].1[..rows::COLS];
+    let rare: Vec<f32> = importance
+        .iter()
+        .map(|v| if *v > 0.1 { *v } else { 0.0 })
+        .collect();
+    let w = |i: usize| f64::from(rare[i]);
+    for format in Format::ALL.iter().filter(|f| !FLOATS.contains(f)) {
+        let (with, without) = (through(*format, x, Some(&rare)), through(*format, x, None));
+        let name = format.name();
+        assert!(loss(x, &with, w) < loss(x, &without, w), "{name}");
+        assert!(with.iter().all(|v| v.abs() < 8.0), "{name}: range");
+        let none = through(*format, x, Some(&vec![0.0; x.len()]));
+        assert_eq!(none, without, "{name}: importance that says nothing");
+    }
+}
+
+/// Makes of random bits a block that an encoder may have written.
+fn as_encoders_write(format: Format, block: &mut [u8]) {
+    // Steps go upwards from a minimum below zero, and every block reaches its lowest and its highest level.
+    let whole_range = |levels: &mut [u8], every: usize| {
+        for pair in levels.chunks_exact_mut(every) {
+            (pair[0], pair[1]) = (0, 0xff);
+        }
+    };
+    match format {
+        // Level -128 is left out, here as in ggml.
+        Format::Q8_0 => {
+            for q in &mut block[2..] {
+                *q = if *q == 128 { 129 } else { *q };
+            }
+        }
+        Format::Q4K => {
+            (block[1], block[3]) = (block[1] & 0x7f, block[3] & 0x7f);
+            whole_range(&mut block[16..], 32);
+        }
+        Format::Q5K => {
+            (block[1], block[3]) = (block[1] & 0x7f, block[3] & 0x7f);
+            whole_range(&mut block[16..], 32);
+        }
+        Format::Q2K => {
+            (block[81], block[83]) = (block[81] & 0x7f, block[83] & 0x7f);
+            whole_range(&mut block[16..80], 16);
+        }
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// What a block holds, it holds again.
+    #[test]
+    fn decoded_blocks_encode_to_themselves(seed: u64) {
+        for format in Format::ALL {
+            let mut blocks = rows_of(*format, 1, 512, &mut Rng(seed));
+            for block in blocks.chunks_exact_mut(format.block_bytes()) {
+                as_encoders_write(*format, block);
+            }
+            let mut x = vec![0.0; 512];
+            decode(*format, &blocks, &mut x);
+            let back = through(*format, &x, None);
+            if format.block() < 256 {
+                let other = x.iter().zip(&back).position(|(x, back)| x != back);
+                prop_assert_eq!(other, None, "{}", format.name());
+            } else {
+                let lost = loss(&x, &back, |_| 1.0);
+                prop_assert!(lost <= 1e-6, "{}: {:e}", format.name(), lost);
+            }
+        }
+    }
+
+    /// Any bits at all, in the weights and in the importance: the blocks are finite.
+    #[test]
+    fn any_row_encodes(seed: u64, spread in 0_u32..3) {
+        let mut rng = Rng(seed);
+        let mut any = |_| match spread {
+            0 => f32::from_bits(rng.next() as u32),
+            1 => f32::from_bits(rng.next() as u32 & 0x80ff_ffff),
+            _ => rng.float() * f32::from_bits((rng.next() as u32 % 255) << 23),
+        };
+        let x: Vec<f32> = (0..512).map(&mut any).collect();
+        let importance: Vec<f32> = (0..512).map(&mut any).collect();
+        for format in Format::ALL {
+            for importance in [None, Some(&importance[..])] {
+                let back = through(*format, &x, importance);
+                prop_assert!(back.iter().all(|v| v.is_finite()), "{}", format.name());
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "Q4_0: bytes of 33 weights")]
+fn a_cut_row_is_refused() {
+    encode(Format::Q4_0, &[0.0; 33], None, &mut [0; 18]);
+}
+
+#[test]
+#[should_panic(expected = "Q4_0: importance of a row")]
+fn importance_of_another_length_is_refused() {
+    encode(Format::Q4_0, &[0.0; 32], Some(&[1.0; 31]), &mut [0; 18]);
 }

@@ -59,6 +59,10 @@ impl Levels for E2m1 {
     }
 }
 
+/// The highest e whose every level is finite. Beyond it lie no values of their own: what 254 holds below infinity, `2^126` times
+/// 1, 2 and 3, is 4, 8 and 12 here.
+const HIGHEST: i32 = 252;
+
 /// The best e for a block, and `2^(128 - e)` in units of `unit.x`, which makes levels of these.
 ///
 /// The specification's own choice puts the largest weight, 1 to 2 times its power of two, at level 8 to 16, where all above
@@ -66,7 +70,7 @@ impl Levels for E2m1 {
 fn exponent(unit: &Unit<32>) -> (u8, f32) {
     let (mut best, mut least) = ((0, 1.0), f32::INFINITY);
     for above in [0, 1, -1] {
-        let e = (unit.exponent() + 125 + above).clamp(0, 254);
+        let e = (unit.exponent() + 125 + above).clamp(0, HIGHEST);
         let inverse = power(unit.exponent() + 128 - e);
         let sums = Sums::of::<E2m1, 32>(&unit.x, &unit.w, inverse);
         let error = sums.ee / (inverse * inverse);
@@ -124,5 +128,33 @@ impl Codes<BYTES> for Mxfp4 {
             s.table(&TABLE, s.nibbles(field(block, QS))),
             half_scale(block[E]),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Doubled values of E2M1: halfway between two levels the one of even code is taken, on both sides of zero.
+    #[test]
+    fn ties_go_to_the_even_code() {
+        let ties = [0.5, 1.5, 2.5, 3.5, 5.0, 7.0, 10.0];
+        let codes = [0, 2, 2, 4, 4, 6, 6];
+        for (tie, code) in ties.into_iter().zip(codes) {
+            assert_eq!(E2m1::code(E2m1::nearest(tie)), code, "{tie}");
+            let negative = if code == 0 { 0 } else { code | 8 };
+            assert_eq!(E2m1::code(E2m1::nearest(-tie)), negative, "-{tie}");
+        }
+        assert_eq!(E2m1::code(E2m1::nearest(100.0)), 7);
+    }
+
+    #[test]
+    fn every_exponent_is_finite() {
+        for largest in [f32::MAX, 1.0, f32::MIN_POSITIVE, 1e-45, 0.0] {
+            let (mut x, mut block) = ([0.0; 32], [0; BYTES]);
+            x[3] = largest;
+            Mxfp4::encode(&x, None, &mut block);
+            assert!(block[E] <= 252, "{largest:e}: {}", block[E]);
+        }
     }
 }

@@ -205,25 +205,31 @@ fn settle<const N: usize>(unit: &Unit<N>, line: Line, top: f32) -> Line {
     }
     let mut best = stored(line);
     let mut least = error(x, w, best, top);
-    // Where the codes leave room the same line may start lower, at an m that f16 holds better.
-    let (mut first, mut last) = (top, 0.0_f32);
-    for x in x {
-        let q = nearest(within((x - line.m) / line.d, 0.0, top));
-        first = first.min(q);
-        last = last.max(q);
-    }
-    let mut shift = -first;
-    while shift <= top - last {
+    // The same line from its upper end, and, where the codes leave room, from a step or more lower: f16 may hold that m better.
+    let upper = Line {
+        d: -line.d,
+        m: line.m + top * line.d,
+    };
+    for line in [line, upper] {
         let d = unit.stored(line.d);
-        let next = stored(Line {
-            d,
-            m: line.m - shift * d,
-        });
-        let error = error(x, w, next, top);
-        if error < least {
-            (best, least) = (next, error);
+        let (mut first, mut last) = (top, 0.0_f32);
+        for x in x {
+            let q = nearest(within((x - line.m) / line.d, 0.0, top));
+            first = first.min(q);
+            last = last.max(q);
         }
-        shift += 1.0;
+        let mut shift = -first;
+        while shift <= top - last {
+            let next = stored(Line {
+                d,
+                m: line.m - shift * d,
+            });
+            let error = error(x, w, next, top);
+            if error < least {
+                (best, least) = (next, error);
+            }
+            shift += 1.0;
+        }
     }
     for _ in 0..4 {
         if best.d == 0.0 {

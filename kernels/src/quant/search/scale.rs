@@ -111,6 +111,9 @@ pub(crate) fn best<L: Levels, const N: usize>(x: &[f32; N], w: &[f32; N], trials
     if largest == 0.0 {
         return 0.0;
     }
+    if let Some(d) = multiple::<L, N>(x, largest, trials) {
+        return d;
+    }
     let (mut best, mut least) = (0.0, f32::INFINITY);
     for end in [L::LOW, L::HIGH] {
         let count = ((trials.to - trials.from) * end.abs() / trials.step) as i32;
@@ -125,6 +128,26 @@ pub(crate) fn best<L: Levels, const N: usize>(x: &[f32; N], w: &[f32; N], trials
         }
     }
     best
+}
+
+/// The scale of weights that are multiples of it already, the largest at a level below those that are tried anyhow, so that
+/// encoding what was decoded loses nothing. (Integers below half of the end fit twice as high.)
+fn multiple<L: Levels, const N: usize>(x: &[f32; N], largest: f32, trials: Trials) -> Option<f32> {
+    for end in [L::LOW, L::HIGH] {
+        let (half, from) = (end.abs() / 2.0, trials.from * end.abs());
+        for i in (half as i32..from as i32).rev() {
+            let level = (i as f32).copysign(end);
+            let inverse = level / largest;
+            let on_level = |x: &f32| {
+                let y = x * inverse;
+                (y - L::nearest(y)).abs() < 1e-4
+            };
+            if x.iter().all(on_level) {
+                return Some(largest / level);
+            }
+        }
+    }
+    None
 }
 
 /// The weight of the largest magnitude, with its sign.
