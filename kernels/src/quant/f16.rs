@@ -2,8 +2,7 @@
 
 use super::Quant;
 use super::floats::{Floats, decode_each, encode_each};
-use super::search::finite;
-use super::search::to_f16;
+use super::search::{finite, to_f16};
 use crate::op::acts::Act;
 use crate::simd::Simd;
 

@@ -27,6 +27,7 @@ const _: () = assert!(
     "fields fill the block"
 );
 
+/// Four levels: every eighth of a step makes another block.
 const TRIALS: Trials = Trials {
     top: 3.0,
     under: 2.0,

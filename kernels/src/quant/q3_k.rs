@@ -54,6 +54,7 @@ fn scales(block: &[u8; BYTES]) -> [i8; 16] {
     out
 }
 
+/// Eight levels: up to a quarter of the range is cut.
 const TRIALS: Trials = Trials {
     from: 0.5,
     to: 1.25,

@@ -21,6 +21,7 @@ const M: usize = 2;
 const QS: usize = 4;
 const _: () = assert!(QS + 16 == BYTES, "fields fill the block");
 
+/// The range is tried as 8 to 17 steps.
 const TRIALS: Trials = Trials {
     top: 15.0,
     under: 7.0,

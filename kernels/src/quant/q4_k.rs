@@ -27,6 +27,7 @@ const _: () = assert!(
     "fields fill the block"
 );
 
+/// The range is tried as 8 to 17 steps.
 const TRIALS: Trials = Trials {
     top: 15.0,
     under: 7.0,

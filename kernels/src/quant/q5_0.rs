@@ -21,6 +21,7 @@ const QH: usize = 2;
 const QS: usize = 6;
 const _: () = assert!(QS + 16 == BYTES, "fields fill the block");
 
+/// The largest weight between level 8 and 18, past the end of 16.
 const TRIALS: Trials = Trials {
     from: 0.5,
     to: 1.125,

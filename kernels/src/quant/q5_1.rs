@@ -22,6 +22,7 @@ const QH: usize = 4;
 const QS: usize = 8;
 const _: () = assert!(QS + 16 == BYTES, "fields fill the block");
 
+/// The range is tried as 16 to 33 steps.
 const TRIALS: Trials = Trials {
     top: 31.0,
     under: 15.0,

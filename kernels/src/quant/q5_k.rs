@@ -29,6 +29,7 @@ const _: () = assert!(
     "fields fill the block"
 );
 
+/// The range is tried as 16 to 33 steps.
 const TRIALS: Trials = Trials {
     top: 31.0,
     under: 15.0,

@@ -30,6 +30,7 @@ const _: () = assert!(
     "fields fill the block"
 );
 
+/// The largest weight between level 16 and 34, past the end of 32.
 const TRIALS: Trials = Trials {
     from: 0.5,
     to: 1.0625,

@@ -19,7 +19,8 @@ const D: usize = 0;
 const QS: usize = 2;
 const _: () = assert!(QS + 32 == BYTES, "fields fill the block");
 
-/// The largest weight between level 116 and 127.5.
+/// The largest weight between level 116 and 127.5, so that no weight is off by more than half a step of `max|x| / 116`. Among the
+/// two dozen scales the best loses a quarter less than `max|x| / 127`: each rounds the 32 weights anew.
 const TRIALS: Trials = Trials {
     from: 116.0 / 127.0,
     to: 127.5 / 127.0,
