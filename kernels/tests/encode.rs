@@ -192,10 +192,11 @@ fn importance_moves_the_error() {
 
 /// Makes of random bits a block that an encoder may have written.
 fn as_encoders_write(format: Format, block: &mut [u8]) {
-    // Steps go upwards from a minimum below zero, and every block reaches its lowest and its highest level.
+    // Steps go upwards from a minimum below zero, and every block reaches its lowest and its highest level, and one
+    // between them that no coarser step meets.
     let whole_range = |levels: &mut [u8], every: usize| {
-        for pair in levels.chunks_exact_mut(every) {
-            (pair[0], pair[1]) = (0, 0xff);
+        for block in levels.chunks_exact_mut(every) {
+            (block[0], block[1], block[2]) = (0, 0xff, 0x55);
         }
     };
     match format {
@@ -213,6 +214,9 @@ fn as_encoders_write(format: Format, block: &mut [u8]) {
             (block[1], block[3]) = (block[1] & 0x7f, block[3] & 0x7f);
             whole_range(&mut block[16..], 32);
         }
+        // Without the lowest level, which has no opposite, the sign of a scale would be open, and -128 and -32 have none either.
+        Format::Q3K => whole_range(&mut block[..96], 16),
+        Format::Q6K => whole_range(&mut block[..192], 16),
         Format::Q2K => {
             (block[81], block[83]) = (block[81] & 0x7f, block[83] & 0x7f);
             whole_range(&mut block[16..80], 16);
