@@ -55,4 +55,4 @@ pub use op::silu::silu_mul;
 pub use op::softmax::softmax;
 pub use op::vector::{add, axpy, dot, store_f16};
 pub use plan::{Kernel, matmul, matmul_with, plan};
-pub use quant::{Format, decode};
+pub use quant::{Format, decode, encode};

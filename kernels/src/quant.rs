@@ -1,7 +1,7 @@
 //! The weight formats of GGUF files.
 //!
 //! A format is one file in `quant/` and one line in `quants!`. It says how its block lies in the file, how a block decodes to
-//! f32 ([`Quant::decode`], plain and exact), and how a row multiplies activations ([`Quant::dot`], written over
+//! f32 ([`Quant::decode`], plain and exact), how f32 become a block ([`Quant::encode`], by the searches of `search`), and how a row multiplies activations ([`Quant::dot`], written over
 //! [`Simd`]).
 //!
 //! Three shapes cover all of them:
@@ -20,6 +20,7 @@ use crate::simd::Simd;
 pub(crate) mod blocks;
 pub(crate) mod floats;
 pub(crate) mod k;
+pub(crate) mod search;
 
 mod bf16;
 mod f16;
@@ -49,6 +50,12 @@ pub(crate) trait Quant {
 
     /// Decodes whole blocks; `out.len() = bytes.len() / BYTES * BLOCK`.
     fn decode(bytes: &[u8], out: &mut [f32]);
+
+    /// Encodes whole blocks, with the least error that its search finds; `out.len() = x.len() / BLOCK * BYTES`.
+    ///
+    /// `importance` has the length of `x`. NaN in `x` counts as 0 and what is too large as the largest value there is, so that
+    /// every block decodes to finite weights.
+    fn encode(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]);
 
     /// One row of weights times `T` tokens, unpacking the row once.
     ///
@@ -102,6 +109,11 @@ macro_rules! quants {
             /// Whether its kernels want activations as int8 ([`crate::quantize`]); if not, they read the f32.
             pub fn needs_int8(self) -> bool {
                 match self { $(Format::$variant => <$ty>::INT8),* }
+            }
+
+            /// Whether [`encode`] knows it.
+            pub fn can_encode(self) -> bool {
+                true
             }
 
             /// Calls `v` with the type behind the value.
@@ -175,4 +187,44 @@ pub fn decode(format: Format, bytes: &[u8], out: &mut [f32]) {
         format.name()
     );
     format.visit(Decode(bytes, out));
+}
+
+/// Encodes whole blocks: the stored block is the one of least squared error that the format's search finds.
+///
+/// `importance` is what the square of an error counts, column by column: the mean square of the activation that meets the
+/// weight. Without it every weight counts alike. NaN counts as 0 (in `x` and in `importance`), and what a format cannot
+/// hold as the largest that it can: every block decodes to finite weights.
+///
+/// ```
+/// use wattle_kernels::{Format, decode, encode};
+///
+/// let x: [f32; 32] = core::array::from_fn(|i| 0.25 * (i as f32 - 16.0));
+/// let mut block = [0; 22];
+/// encode(Format::Q5_0, &x, None, &mut block);
+/// let mut back = [0.0; 32];
+/// decode(Format::Q5_0, &block, &mut back);
+/// assert_eq!(back, x); // 32 levels, and Q5_0 has as many
+/// ```
+///
+/// # Panics
+/// If `x` is not whole blocks, `importance` has not its length, or `out` not the bytes of these blocks.
+pub fn encode(format: Format, x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
+    struct Encode<'a>(&'a [f32], Option<&'a [f32]>, &'a mut [u8]);
+    impl Visit for Encode<'_> {
+        type Output = ();
+        fn visit<Q: Quant>(self) {
+            Q::encode(self.0, self.1, self.2);
+        }
+    }
+    let name = format.name();
+    assert_eq!(
+        format.row_bytes(x.len()),
+        Some(out.len()),
+        "{name}: bytes of {} weights",
+        x.len()
+    );
+    if let Some(importance) = importance {
+        assert_eq!(importance.len(), x.len(), "{name}: importance of a row");
+    }
+    format.visit(Encode(x, importance, out));
 }

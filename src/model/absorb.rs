@@ -7,8 +7,7 @@
 
 use std::sync::Arc;
 
-use half::{bf16, f16};
-use wattle_kernels::{Format, Isa};
+use wattle_kernels::{Format, Isa, encode};
 
 use super::matrix::{Bytes, Matrix, Stack};
 
@@ -40,7 +39,7 @@ pub(crate) fn split_kv_b(
             for (i, value) in row.iter_mut().enumerate() {
                 *value = key[i * rank + r];
             }
-            encode(format, &row, out);
+            encode(format, &row, None, out);
         }
     }
     let bytes = Bytes::Owned(Arc::from(bytes));
@@ -50,36 +49,6 @@ pub(crate) fn split_kv_b(
     match (k_b, v_b) {
         (Some(k_b), Some(v_b)) => (k_b, v_b),
         _ => unreachable!("both stacks lie inside the rows counted above"),
-    }
-}
-
-/// Stores `row` in one of the formats that [`transposed_format`] chooses.
-fn encode(format: Format, row: &[f32], out: &mut [u8]) {
-    match format {
-        Format::F32 => floats(row, out, f32::to_le_bytes),
-        Format::F16 => floats(row, out, |x| f16::from_f32(x).to_le_bytes()),
-        Format::Bf16 => floats(row, out, |x| bf16::from_f32(x).to_le_bytes()),
-        Format::Q8_0 => q8_0(row, out),
-        _ => unreachable!("transposed rows are floats or Q8_0"),
-    }
-}
-
-fn floats<const N: usize>(row: &[f32], out: &mut [u8], encode: impl Fn(f32) -> [u8; N]) {
-    for (x, out) in row.iter().zip(out.as_chunks_mut::<N>().0) {
-        *out = encode(*x);
-    }
-}
-
-/// A block of 32 as an f16 scale `max|x| / 127` and 32 bytes, rounded to nearest.
-fn q8_0(row: &[f32], out: &mut [u8]) {
-    for (x, out) in row.chunks_exact(32).zip(out.chunks_exact_mut(34)) {
-        let scale = x.iter().fold(0f32, |m, x| m.max(x.abs())) / 127.0;
-        let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-        let (d, q) = out.split_at_mut(2);
-        d.copy_from_slice(&f16::from_f32(scale).to_le_bytes());
-        for (x, q) in x.iter().zip(q) {
-            *q = ((x * inverse).round() as i8).to_le_bytes()[0];
-        }
     }
 }
 
@@ -94,6 +63,8 @@ fn transposed_format(source: Format, cols: usize) -> Format {
 
 #[cfg(test)]
 mod tests {
+    use half::f16;
+
     use super::*;
 
     /// `rows` rows of `Q4_0`: blocks of an f16 scale and 16 bytes that look random.

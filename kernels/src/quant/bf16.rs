@@ -1,7 +1,8 @@
 //! BF16: the upper half of an f32, two bytes a weight. Multiplies f32 activations.
 
 use super::Quant;
-use super::floats::{Floats, decode_each};
+use super::floats::{Floats, decode_each, encode_each};
+use super::search::finite;
 use crate::op::acts::Act;
 use crate::simd::Simd;
 
@@ -16,6 +17,13 @@ impl Quant for Bf16 {
     fn decode(bytes: &[u8], out: &mut [f32]) {
         decode_each(bytes, out, |b: &[u8; 2]| {
             f32::from_le_bytes([0, 0, b[0], b[1]])
+        });
+    }
+
+    fn encode(x: &[f32], _importance: Option<&[f32]>, out: &mut [u8]) {
+        encode_each(x, out, |x| {
+            let x = finite(x).clamp(half::bf16::MIN.to_f32(), half::bf16::MAX.to_f32());
+            half::bf16::from_f32(x).to_le_bytes()
         });
     }
 

@@ -1,7 +1,9 @@
 //! F16: IEEE 754 half precision, two bytes a weight. Multiplies f32 activations.
 
 use super::Quant;
-use super::floats::{Floats, decode_each};
+use super::floats::{Floats, decode_each, encode_each};
+use super::search::finite;
+use super::search::to_f16;
 use crate::op::acts::Act;
 use crate::simd::Simd;
 
@@ -17,6 +19,10 @@ impl Quant for F16 {
         decode_each(bytes, out, |b: &[u8; 2]| {
             half::f16::from_le_bytes(*b).to_f32()
         });
+    }
+
+    fn encode(x: &[f32], _importance: Option<&[f32]>, out: &mut [u8]) {
+        encode_each(x, out, |x| to_f16(finite(x)).to_le_bytes());
     }
 
     #[inline(always)]

@@ -1,7 +1,8 @@
 //! F32: four bytes a weight, little-endian. Multiplies f32 activations.
 
 use super::Quant;
-use super::floats::{Floats, decode_each};
+use super::floats::{Floats, decode_each, encode_each};
+use super::search::finite;
 use crate::op::acts::Act;
 use crate::simd::Simd;
 
@@ -15,6 +16,10 @@ impl Quant for F32 {
 
     fn decode(bytes: &[u8], out: &mut [f32]) {
         decode_each(bytes, out, |b: &[u8; 4]| f32::from_le_bytes(*b));
+    }
+
+    fn encode(x: &[f32], _importance: Option<&[f32]>, out: &mut [u8]) {
+        encode_each(x, out, |x| finite(x).to_le_bytes());
     }
 
     #[inline(always)]

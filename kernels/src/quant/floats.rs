@@ -14,6 +14,13 @@ pub(crate) fn decode_each<const N: usize>(
     }
 }
 
+/// Encodes weights one by one into `N` bytes.
+pub(crate) fn encode_each<const N: usize>(x: &[f32], out: &mut [u8], one: impl Fn(f32) -> [u8; N]) {
+    for (x, out) in x.iter().zip(out.as_chunks_mut().0) {
+        *out = one(*x);
+    }
+}
+
 /// A float format; `N` bytes hold 8 weights.
 pub(crate) trait Floats<const N: usize> {
     /// 8 weights.

@@ -7,6 +7,8 @@
 
 use super::Quant;
 use super::blocks::{Codes, decode_blocks, f16_at, field, nibble, u16_at};
+use super::search::scale::{self, Levels, Trials};
+use super::search::{encode_blocks, put_f16, put_nibbles};
 use crate::op::acts::Act;
 use crate::simd::Simd;
 
@@ -23,6 +25,57 @@ const D: usize = 0;
 const QS: usize = 2;
 const _: () = assert!(QS + 16 == BYTES, "fields fill the block");
 
+/// The table as f32.
+const LEVELS: [f32; 16] = {
+    let mut out = [0.0; 16];
+    let mut k = 0;
+    while k < 16 {
+        out[k] = TABLE[k] as f32;
+        k += 1;
+    }
+    out
+};
+
+/// From where on a level is nearer than the one below it; the first has none.
+const MIDDLES: [f32; 16] = {
+    let mut out = [f32::NEG_INFINITY; 16];
+    let mut k = 1;
+    while k < 16 {
+        out[k] = (LEVELS[k - 1] + LEVELS[k]) / 2.0;
+        k += 1;
+    }
+    out
+};
+
+/// The levels of the table; the code of a level is its place.
+#[derive(Clone, Copy)]
+pub(crate) struct Steps;
+
+impl Levels for Steps {
+    const LOW: f32 = LEVELS[0];
+    const HIGH: f32 = LEVELS[15];
+
+    #[inline(always)]
+    fn nearest(y: f32) -> f32 {
+        let mut out = Self::LOW;
+        for k in 1..16 {
+            out = if y > MIDDLES[k] { LEVELS[k] } else { out };
+        }
+        out
+    }
+
+    fn code(level: f32) -> u8 {
+        LEVELS.iter().take_while(|v| **v < level).count() as u8
+    }
+}
+
+/// The largest weight between level 89 and 140.
+pub(crate) const TRIALS: Trials = Trials {
+    from: 0.7,
+    to: 1.2,
+    step: 3.0,
+};
+
 impl Quant for Iq4Nl {
     const BLOCK: usize = 32;
     const BYTES: usize = BYTES;
@@ -34,6 +87,14 @@ impl Quant for Iq4Nl {
             for (i, out) in out.iter_mut().enumerate() {
                 *out = d * f32::from(TABLE[usize::from(nibble(&block[QS..], i))]);
             }
+        });
+    }
+
+    fn encode(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
+        encode_blocks::<BYTES, 32>(x, importance, out, |unit, out| {
+            let (d, q) = scale::encode::<Steps, 32>(unit, TRIALS);
+            put_f16(out, D, d);
+            put_nibbles(&q, &mut out[QS..]);
         });
     }
 

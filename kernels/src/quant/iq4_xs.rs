@@ -9,8 +9,9 @@
 
 use super::Quant;
 use super::blocks::{decode_blocks, f16_at, field, nibble, u16_at, u32_at};
-use super::iq4_nl::TABLE;
+use super::iq4_nl::{Steps, TABLE, TRIALS};
 use super::k::{K, Supers, products};
+use super::search::{encode_blocks, put_f16, put_nibbles, super_scale};
 use crate::op::acts::Act;
 use crate::simd::Simd;
 
@@ -51,6 +52,24 @@ impl Quant for Iq4Xs {
                 for (i, out) in out.iter_mut().enumerate() {
                     *out = d * f32::from(TABLE[usize::from(nibble(&block[QS + 16 * j..], i))]);
                 }
+            }
+        });
+    }
+
+    fn encode(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
+        encode_blocks::<BYTES, K>(x, importance, out, |unit, out| {
+            let block = super_scale::encode::<Steps, 32, 8>(unit, TRIALS, 32);
+            put_f16(out, D, block.d);
+            let (mut high, mut low) = (0_u16, 0_u32);
+            for (j, scale) in block.scales.iter().enumerate() {
+                let scale = (scale + 32).cast_unsigned();
+                high |= u16::from(scale >> 4) << (2 * j);
+                low |= u32::from(scale & 15) << (4 * j);
+            }
+            out[SCALES_H..SCALES_L].copy_from_slice(&high.to_le_bytes());
+            out[SCALES_L..QS].copy_from_slice(&low.to_le_bytes());
+            for (j, q) in block.codes.as_chunks::<32>().0.iter().enumerate() {
+                put_nibbles(q, &mut out[QS + 16 * j..][..16]);
             }
         });
     }

@@ -94,3 +94,12 @@ pub(crate) fn scales_mins(block: &[u8], at: usize) -> ([u8; 8], [u8; 8]) {
     let mins = pair(b & SIX, c >> 4 & FOUR | (b >> 6 & TWO) << 4);
     (scales, mins)
 }
+
+/// Writes what [`scales_mins`] reads, to the 12 bytes at the front of `out`.
+pub(crate) fn put_scales_mins(scales: &[u8; 8], mins: &[u8; 8], out: &mut [u8]) {
+    for j in 0..4 {
+        out[j] = scales[j] | (scales[j + 4] >> 4) << 6;
+        out[j + 4] = mins[j] | (mins[j + 4] >> 4) << 6;
+        out[j + 8] = scales[j + 4] & 15 | mins[j + 4] << 4;
+    }
+}

@@ -10,6 +10,8 @@
 
 use super::Quant;
 use super::blocks::{Codes, decode_blocks, field, nibble};
+use super::search::scale::{Levels, Sums, codes};
+use super::search::{Unit, encode_blocks, power, put_nibbles};
 use crate::op::acts::Act;
 use crate::simd::Simd;
 
@@ -24,6 +26,57 @@ const E: usize = 0;
 const QS: usize = 1;
 const _: () = assert!(QS + 16 == BYTES, "fields fill the block");
 
+/// Twice the values of E2M1, as levels.
+#[derive(Clone, Copy)]
+struct E2m1;
+
+impl Levels for E2m1 {
+    const LOW: f32 = -12.0;
+    const HIGH: f32 = 12.0;
+
+    /// Ties go to the even code, as the specification rounds.
+    #[inline(always)]
+    fn nearest(y: f32) -> f32 {
+        let size = y.abs();
+        let mut out = 0.0;
+        for code in 1..8 {
+            let (below, level) = (f32::from(TABLE[code - 1]), f32::from(TABLE[code]));
+            let middle = (below + level) / 2.0;
+            let above = if code % 2 == 0 {
+                size >= middle
+            } else {
+                size > middle
+            };
+            out = if above { level } else { out };
+        }
+        out.copysign(y)
+    }
+
+    /// Zero is code 0, whatever its sign.
+    fn code(level: f32) -> u8 {
+        let place = TABLE.iter().position(|v| f32::from(*v) == level);
+        place.map_or(0, |code| code as u8)
+    }
+}
+
+/// The best e for a block, and `2^(128 - e)` in units of `unit.x`, which makes levels of these.
+///
+/// The specification's own choice puts the largest weight, 1 to 2 times its power of two, at level 8 to 16, where all above
+/// 12 is cut; one binade up and one down are tried beside it.
+fn exponent(unit: &Unit<32>) -> (u8, f32) {
+    let (mut best, mut least) = ((0, 1.0), f32::INFINITY);
+    for above in [0, 1, -1] {
+        let e = (unit.exponent() + 125 + above).clamp(0, 254);
+        let inverse = power(unit.exponent() + 128 - e);
+        let sums = Sums::of::<E2m1, 32>(&unit.x, &unit.w, inverse);
+        let error = sums.ee / (inverse * inverse);
+        if error < least {
+            (best, least) = ((e as u8, inverse), error);
+        }
+    }
+    best
+}
+
 impl Quant for Mxfp4 {
     const BLOCK: usize = 32;
     const BYTES: usize = BYTES;
@@ -35,6 +88,16 @@ impl Quant for Mxfp4 {
             for (i, out) in out.iter_mut().enumerate() {
                 *out = d * f32::from(TABLE[usize::from(nibble(&block[QS..], i))]);
             }
+        });
+    }
+
+    fn encode(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
+        encode_blocks::<BYTES, 32>(x, importance, out, |unit, out| {
+            let (e, inverse) = exponent(unit);
+            let mut q = [0; 32];
+            codes::<E2m1, 32>(&unit.x, 1.0 / inverse, &mut q);
+            out[E] = e;
+            put_nibbles(&q, &mut out[QS..]);
         });
     }
 

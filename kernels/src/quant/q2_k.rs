@@ -9,6 +9,8 @@
 use super::Quant;
 use super::blocks::{decode_blocks, f16_at, field, u16_at};
 use super::k::{K, Supers, offsets, products, split};
+use super::search::line::Trials;
+use super::search::{encode_blocks, put_f16, super_line};
 use crate::op::acts::Act;
 use crate::simd::Simd;
 
@@ -25,6 +27,14 @@ const _: () = assert!(
     "fields fill the block"
 );
 
+const TRIALS: Trials = Trials {
+    top: 3.0,
+    under: 2.0,
+    over: 1.0,
+    step: 0.125,
+    sunk: true,
+};
+
 impl Quant for Q2K {
     const BLOCK: usize = K;
     const BYTES: usize = BYTES;
@@ -39,6 +49,22 @@ impl Quant for Q2K {
                 let byte = block[SCALES + i / 16];
                 *out = d * f32::from(byte & 15) * f32::from(q) - dmin * f32::from(byte >> 4);
             }
+        });
+    }
+
+    fn encode(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
+        encode_blocks::<BYTES, K>(x, importance, out, |unit, out| {
+            let block = super_line::encode::<16, 16>(unit, TRIALS, 15.0);
+            for j in 0..16 {
+                out[SCALES + j] = block.scales[j] | block.mins[j] << 4;
+            }
+            out[QS..D].fill(0);
+            for (i, q) in block.codes.iter().enumerate() {
+                let (h, k, l) = (i / 128, i / 32 % 4, i % 32);
+                out[QS + 32 * h + l] |= q << (2 * k);
+            }
+            put_f16(out, D, block.d);
+            put_f16(out, DMIN, block.dmin);
         });
     }
 

@@ -13,6 +13,8 @@
 use super::Quant;
 use super::blocks::{decode_blocks, f16_at, field, u16_at, u32_at};
 use super::k::{K, Supers, offsets, products, split};
+use super::search::scale::{Integers, Trials};
+use super::search::{encode_blocks, put_f16, super_scale};
 use crate::op::acts::Act;
 use crate::simd::Simd;
 
@@ -52,6 +54,12 @@ fn scales(block: &[u8; BYTES]) -> [i8; 16] {
     out
 }
 
+const TRIALS: Trials = Trials {
+    from: 0.5,
+    to: 1.25,
+    step: 0.125,
+};
+
 impl Quant for Q3K {
     const BLOCK: usize = K;
     const BYTES: usize = BYTES;
@@ -67,6 +75,24 @@ impl Quant for Q3K {
                 let high = block[HMASK + l] >> (4 * h + k) & 1;
                 *out = d * f32::from(scales[i / 16]) * (f32::from(low | high << 2) - 4.0);
             }
+        });
+    }
+
+    fn encode(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
+        encode_blocks::<BYTES, K>(x, importance, out, |unit, out| {
+            let block = super_scale::encode::<Integers<-4, 3>, 16, 16>(unit, TRIALS, 32);
+            out.fill(0);
+            for (i, q) in block.codes.iter().enumerate() {
+                let (h, k, l) = (i / 128, i / 32 % 4, i % 32);
+                out[QS + 32 * h + l] |= (q & 3) << (2 * k);
+                out[HMASK + l] |= (q >> 2) << (4 * h + k);
+            }
+            for (j, scale) in block.scales.iter().enumerate() {
+                let scale = (scale + 32).cast_unsigned();
+                out[SCALES + j % 8] |= (scale & 15) << (4 * (j / 8));
+                out[SCALES + 8 + j % 4] |= (scale >> 4) << (2 * (j / 4));
+            }
+            put_f16(out, D, block.d);
         });
     }
 

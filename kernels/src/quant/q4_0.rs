@@ -7,6 +7,8 @@
 
 use super::Quant;
 use super::blocks::{Line, decode_blocks, f16_at, field, nibble, u16_at};
+use super::search::scale::{self, Integers, Trials};
+use super::search::{encode_blocks, put_f16, put_nibbles};
 use crate::op::acts::Act;
 use crate::simd::Simd;
 
@@ -17,6 +19,13 @@ const BYTES: usize = 18;
 const D: usize = 0;
 const QS: usize = 2;
 const _: () = assert!(QS + 16 == BYTES, "fields fill the block");
+
+/// Four bits: worth trying to cut the largest weights.
+const TRIALS: Trials = Trials {
+    from: 0.5,
+    to: 1.25,
+    step: 0.25,
+};
 
 impl Quant for Q4_0 {
     const BLOCK: usize = 32;
@@ -29,6 +38,14 @@ impl Quant for Q4_0 {
             for (i, out) in out.iter_mut().enumerate() {
                 *out = d * (f32::from(nibble(&block[QS..], i)) - 8.0);
             }
+        });
+    }
+
+    fn encode(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
+        encode_blocks::<BYTES, 32>(x, importance, out, |unit, out| {
+            let (d, q) = scale::encode::<Integers<-8, 7>, 32>(unit, TRIALS);
+            put_f16(out, D, d);
+            put_nibbles(&q, &mut out[QS..]);
         });
     }
 

@@ -7,6 +7,8 @@
 
 use super::Quant;
 use super::blocks::{Line, decode_blocks, f16_at, field, nibble, u16_at};
+use super::search::line::{self, Trials};
+use super::search::{encode_blocks, put_f16, put_nibbles};
 use crate::op::acts::Act;
 use crate::simd::Simd;
 
@@ -19,6 +21,14 @@ const M: usize = 2;
 const QS: usize = 4;
 const _: () = assert!(QS + 16 == BYTES, "fields fill the block");
 
+const TRIALS: Trials = Trials {
+    top: 15.0,
+    under: 7.0,
+    over: 2.0,
+    step: 0.5,
+    sunk: false,
+};
+
 impl Quant for Q4_1 {
     const BLOCK: usize = 32;
     const BYTES: usize = BYTES;
@@ -30,6 +40,15 @@ impl Quant for Q4_1 {
             for (i, out) in out.iter_mut().enumerate() {
                 *out = d * f32::from(nibble(&block[QS..], i)) + m;
             }
+        });
+    }
+
+    fn encode(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
+        encode_blocks::<BYTES, 32>(x, importance, out, |unit, out| {
+            let (d, m, q) = line::encode(unit, TRIALS);
+            put_f16(out, D, d);
+            put_f16(out, M, m);
+            put_nibbles(&q, &mut out[QS..]);
         });
     }
 

@@ -8,7 +8,9 @@
 
 use super::Quant;
 use super::blocks::{decode_blocks, f16_at, field, u16_at};
-use super::k::{K, Supers, products, scales_mins};
+use super::k::{K, Supers, products, put_scales_mins, scales_mins};
+use super::search::line::Trials;
+use super::search::{encode_blocks, put_f16, super_line};
 use crate::op::acts::Act;
 use crate::simd::Simd;
 
@@ -25,6 +27,14 @@ const _: () = assert!(
     "fields fill the block"
 );
 
+const TRIALS: Trials = Trials {
+    top: 15.0,
+    under: 7.0,
+    over: 2.0,
+    step: 0.5,
+    sunk: true,
+};
+
 impl Quant for Q4K {
     const BLOCK: usize = K;
     const BYTES: usize = BYTES;
@@ -39,6 +49,20 @@ impl Quant for Q4K {
                 for (l, out) in out.iter_mut().enumerate() {
                     let q = block[QS + 32 * (j / 2) + l] >> (4 * (j % 2)) & 15;
                     *out = d * f32::from(q) - m;
+                }
+            }
+        });
+    }
+
+    fn encode(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
+        encode_blocks::<BYTES, K>(x, importance, out, |unit, out| {
+            let block = super_line::encode::<32, 8>(unit, TRIALS, 63.0);
+            put_f16(out, D, block.d);
+            put_f16(out, DMIN, block.dmin);
+            put_scales_mins(&block.scales, &block.mins, &mut out[SCALES..]);
+            for (p, two) in block.codes.as_chunks::<64>().0.iter().enumerate() {
+                for l in 0..32 {
+                    out[QS + 32 * p + l] = two[l] & 15 | two[l + 32] << 4;
                 }
             }
         });

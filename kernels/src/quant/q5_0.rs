@@ -7,6 +7,8 @@
 
 use super::Quant;
 use super::blocks::{Line, decode_blocks, f16_at, five_bits, nibble, u16_at, u32_at};
+use super::search::scale::{self, Integers, Trials};
+use super::search::{encode_blocks, fifth_bits, put_f16, put_nibbles};
 use crate::op::acts::Act;
 use crate::simd::Simd;
 
@@ -18,6 +20,12 @@ const D: usize = 0;
 const QH: usize = 2;
 const QS: usize = 6;
 const _: () = assert!(QS + 16 == BYTES, "fields fill the block");
+
+const TRIALS: Trials = Trials {
+    from: 0.5,
+    to: 1.125,
+    step: 0.5,
+};
 
 impl Quant for Q5_0 {
     const BLOCK: usize = 32;
@@ -31,6 +39,15 @@ impl Quant for Q5_0 {
                 let q = nibble(&block[QS..], i) | ((qh >> i & 1) << 4) as u8;
                 *out = d * (f32::from(q) - 16.0);
             }
+        });
+    }
+
+    fn encode(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
+        encode_blocks::<BYTES, 32>(x, importance, out, |unit, out| {
+            let (d, q) = scale::encode::<Integers<-16, 15>, 32>(unit, TRIALS);
+            put_f16(out, D, d);
+            out[QH..QS].copy_from_slice(&fifth_bits(&q).to_le_bytes());
+            put_nibbles(&q, &mut out[QS..]);
         });
     }
 

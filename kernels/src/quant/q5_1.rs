@@ -7,6 +7,8 @@
 
 use super::Quant;
 use super::blocks::{Line, decode_blocks, f16_at, five_bits, nibble, u16_at, u32_at};
+use super::search::line::{self, Trials};
+use super::search::{encode_blocks, fifth_bits, put_f16, put_nibbles};
 use crate::op::acts::Act;
 use crate::simd::Simd;
 
@@ -20,6 +22,14 @@ const QH: usize = 4;
 const QS: usize = 8;
 const _: () = assert!(QS + 16 == BYTES, "fields fill the block");
 
+const TRIALS: Trials = Trials {
+    top: 31.0,
+    under: 15.0,
+    over: 2.0,
+    step: 0.5,
+    sunk: false,
+};
+
 impl Quant for Q5_1 {
     const BLOCK: usize = 32;
     const BYTES: usize = BYTES;
@@ -32,6 +42,16 @@ impl Quant for Q5_1 {
                 let q = nibble(&block[QS..], i) | ((qh >> i & 1) << 4) as u8;
                 *out = d * f32::from(q) + m;
             }
+        });
+    }
+
+    fn encode(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
+        encode_blocks::<BYTES, 32>(x, importance, out, |unit, out| {
+            let (d, m, q) = line::encode(unit, TRIALS);
+            put_f16(out, D, d);
+            put_f16(out, M, m);
+            out[QH..QS].copy_from_slice(&fifth_bits(&q).to_le_bytes());
+            put_nibbles(&q, &mut out[QS..]);
         });
     }
 

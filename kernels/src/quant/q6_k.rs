@@ -12,6 +12,8 @@
 use super::Quant;
 use super::blocks::{decode_blocks, f16_at, field, u16_at};
 use super::k::{K, Supers, offsets, products, split};
+use super::search::scale::{Integers, Trials};
+use super::search::{encode_blocks, put_f16, super_scale};
 use crate::op::acts::Act;
 use crate::simd::Simd;
 
@@ -28,6 +30,12 @@ const _: () = assert!(
     "fields fill the block"
 );
 
+const TRIALS: Trials = Trials {
+    from: 0.5,
+    to: 1.0625,
+    step: 0.5,
+};
+
 impl Quant for Q6K {
     const BLOCK: usize = K;
     const BYTES: usize = BYTES;
@@ -43,6 +51,22 @@ impl Quant for Q6K {
                 let scale = f32::from(block[SCALES + i / 16] as i8);
                 *out = d * scale * (f32::from(low | high << 4) - 32.0);
             }
+        });
+    }
+
+    fn encode(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
+        encode_blocks::<BYTES, K>(x, importance, out, |unit, out| {
+            let block = super_scale::encode::<Integers<-32, 31>, 16, 16>(unit, TRIALS, 128);
+            out[..SCALES].fill(0);
+            for (i, q) in block.codes.iter().enumerate() {
+                let (h, k, l) = (i / 128, i / 32 % 4, i % 32);
+                out[QL + 64 * h + 32 * (k % 2) + l] |= (q & 15) << (4 * (k / 2));
+                out[QH + 32 * h + l] |= (q >> 4) << (2 * k);
+            }
+            for (out, scale) in out[SCALES..D].iter_mut().zip(block.scales) {
+                *out = scale.cast_unsigned();
+            }
+            put_f16(out, D, block.d);
         });
     }
 

@@ -6,6 +6,8 @@
 
 use super::Quant;
 use super::blocks::{Codes, decode_blocks, f16_at, field, u16_at};
+use super::search::scale::{self, Integers, Trials};
+use super::search::{encode_blocks, put_f16};
 use crate::op::acts::Act;
 use crate::simd::Simd;
 
@@ -17,6 +19,13 @@ const D: usize = 0;
 const QS: usize = 2;
 const _: () = assert!(QS + 32 == BYTES, "fields fill the block");
 
+/// The largest weight between level 116 and 127.5.
+const TRIALS: Trials = Trials {
+    from: 116.0 / 127.0,
+    to: 127.5 / 127.0,
+    step: 0.5,
+};
+
 impl Quant for Q8_0 {
     const BLOCK: usize = 32;
     const BYTES: usize = BYTES;
@@ -27,6 +36,16 @@ impl Quant for Q8_0 {
             let d = f16_at(block, D);
             for (q, out) in block[QS..].iter().zip(out) {
                 *out = d * f32::from(*q as i8);
+            }
+        });
+    }
+
+    fn encode(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
+        encode_blocks::<BYTES, 32>(x, importance, out, |unit, out| {
+            let (d, q) = scale::encode::<Integers<-127, 127>, 32>(unit, TRIALS);
+            put_f16(out, D, d);
+            for (out, q) in out[QS..].iter_mut().zip(q) {
+                *out = q.wrapping_sub(127);
             }
         });
     }
