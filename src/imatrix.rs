@@ -120,7 +120,7 @@ impl Imatrix {
                 counts: numbers(file, counts)?,
             };
             let experts = entry.counts.len();
-            if experts == 0 || entry.sums.len() % experts != 0 || entry.sums.is_empty() {
+            if experts == 0 || !entry.sums.len().is_multiple_of(experts) || entry.sums.is_empty() {
                 let found = format!("{} sums, {experts} counts", entry.sums.len());
                 return Err(fault(&sums.name, "a count for each row of sums", found));
             }
