@@ -176,7 +176,7 @@ pub struct Done {
 /// # Errors
 ///
 /// `out` is a file of the model, or exists and `options` do not allow to replace it; a weight is not finite or not in the
-/// new type; the importance matrix is of another model; a file cannot be written. Nothing has changed then.
+/// new type; a file cannot be written. Nothing has changed then.
 ///
 /// # Panics
 ///
@@ -191,7 +191,6 @@ pub fn write(
 ) -> Result<Option<Done>> {
     let tensors = model.tensors();
     assert_eq!(steps.len(), tensors.len(), "the plan of another model");
-    guide::check(model, steps, options)?;
     let files = output::names(model, out, options);
     output::guard(model, &files, options)?;
     let total_bytes = tensors.iter().map(|tensor| tensor.n_bytes()).sum();

@@ -122,10 +122,22 @@ fn every_mix_gives_the_types_that_llama_quantize_gives() {
     }
 }
 
+/// A matrix that knows something of each layer, which is all that the choice of types asks.
+fn some_importance(model: &Gguf) -> Imatrix {
+    let mut imatrix = Imatrix::new(Vec::new(), 1);
+    for tensor in model.tensors() {
+        if tensor.name.contains("attn_output") {
+            imatrix.add(&tensor.name, 1, tensor.dims[0] as usize);
+        }
+    }
+    imatrix
+}
+
 #[test]
 fn every_flag_changes_the_types_as_llama_quantize_does() {
     let oracle = oracle();
     for case in &oracle.flags {
+        let model = model(&oracle.shapes[&case.shape]);
         let mut options = options(&case.mix);
         let mut flags = case.flags.iter();
         while let Some(flag) = flags.next() {
@@ -133,10 +145,7 @@ fn every_flag_changes_the_types_as_llama_quantize_does() {
             match flag.as_str() {
                 "--pure" => options.pure = true,
                 "--leave-output-tensor" => options.leave_output = true,
-                "--imatrix" => {
-                    let path = data("quantize/imatrix.gguf");
-                    options.imatrix = Some(Imatrix::open(&path).expect("a matrix"));
-                }
+                "--imatrix" => options.imatrix = Some(some_importance(&model)),
                 "--output-tensor-type" => {
                     options.output_type = Some(writable("-", value()).expect("a type"));
                 }
@@ -150,7 +159,6 @@ fn every_flag_changes_the_types_as_llama_quantize_does() {
                 other => panic!("{other}: no such flag"),
             }
         }
-        let model = model(&oracle.shapes[&case.shape]);
         agree(
             &model,
             &options,
@@ -196,6 +204,35 @@ fn tensors_that_a_matrix_does_not_know_are_named() {
     assert!(names.contains(&"token_embd.weight"), "{names:?}");
     assert!(!names.contains(&"blk.1.ffn_up_exps.weight"), "{names:?}");
     assert!(!names.contains(&"output_norm.weight"), "copied: {names:?}");
+}
+
+#[test]
+fn a_matrix_of_another_model_is_refused() {
+    let open = |name: &str| Gguf::open(&data(name)).expect("a model");
+    let with = |layers: &[u32]| {
+        let mut imatrix = Imatrix::new(Vec::new(), 1);
+        for layer in layers {
+            let name = format!("blk.{layer}.attn_output.weight");
+            imatrix.add(&name, 1, 96).add(0, &[1.0; 96]);
+        }
+        Options {
+            imatrix: Some(imatrix),
+            ..options("Q8_0")
+        }
+    };
+    for (layers, part) in [
+        (&[0][..], "nothing of layer 1"),
+        (&[1], "nothing of layer 0"),
+        (&[], "nothing of layer 0"),
+        (&[0, 1, 7], "layers 0 to 1, found layer 7"),
+    ] {
+        let fault = plan(&open("hf/v3.gguf"), &with(layers)).expect_err("of another model");
+        let said = fault.to_string();
+        assert!(said.contains(part) && said.contains("v3.gguf"), "{said}");
+    }
+    plan(&open("hf/v3.gguf"), &with(&[0, 1])).expect("all layers");
+    // Its layer 2 predicts further tokens, and does not run when a matrix is made.
+    plan(&open("hf/v3-mtp.gguf"), &with(&[0, 1])).expect("all layers that run");
 }
 
 /// Weights that are no pattern, from a simple generator.

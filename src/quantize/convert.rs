@@ -103,7 +103,8 @@ impl<'a> Converter<'a> {
         }
     }
 
-    /// Writes the tensor of `job` to `body`, which errors call `out`. `go_on` is told of every slab's bytes of the old one; `None` when it says no.
+    /// Writes the tensor of `job` to `body`, which errors call `out`. After each slab `go_on` is told how many bytes of the old
+    /// tensor it had; `None` when it says no.
     ///
     /// # Errors
     ///
@@ -240,7 +241,7 @@ impl Slab<'_> {
             true => (
                 format!("weights that {} can hold", self.job.to),
                 format!(
-                    "keep this tensor in another type: --tensor-type {}=BF16",
+                    "take BF16 for the file, or for this tensor of a quantised one: --tensor-type {}=BF16",
                     self.job.tensor.name
                 ),
             ),

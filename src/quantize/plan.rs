@@ -13,7 +13,7 @@
 
 use super::keep::is_kept;
 use super::mix::{At, Role};
-use super::{Options, is_readable};
+use super::{Options, guide, is_readable};
 use crate::error::{Error, Place, Result};
 use crate::gguf::{GgmlType, Gguf, Metadata, TensorInfo, Value};
 
@@ -38,7 +38,7 @@ pub struct Step {
 /// # Errors
 ///
 /// A tensor that has to be converted is quantised already and `options` do not allow that, or is of a type that cannot be
-/// read; or a key that the rules need is broken.
+/// read; the importance matrix is of another model; or a key that the rules need is broken.
 pub fn plan(model: &Gguf, options: &Options) -> Result<Vec<Step>> {
     let tensors = model.tensors();
     let mut order: Vec<usize> = (0..tensors.len()).collect();
@@ -61,7 +61,9 @@ pub fn plan(model: &Gguf, options: &Options) -> Result<Vec<Step>> {
             bytes: blocks * to.block_bytes() as u64,
         });
     }
-    Ok(steps.into_iter().flatten().collect())
+    let steps: Vec<Step> = steps.into_iter().flatten().collect();
+    guide::check(model, &steps, options)?;
+    Ok(steps)
 }
 
 /// Refuses a tensor that cannot or should not be converted.
