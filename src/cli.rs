@@ -23,6 +23,7 @@ mod interrupt;
 mod model;
 mod npy;
 mod progress;
+mod quantize;
 mod run;
 mod sampling;
 mod score;
@@ -54,6 +55,8 @@ subcommands! {
     Inspect = inspect,
     /// Text to token ids, or ids to text
     Tokenize = tokenize,
+    /// Make a model file smaller: fewer bits a weight
+    Quantize = quantize,
 }
 
 /// DeepSeek-style language models from GGUF files on small machines.

@@ -50,6 +50,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`load`] | path and machine to [`Model`]: the one place where files, architectures, kernels and cores meet |
+//! | [`quantize`], [`imatrix`] | a model file to smaller types; how much each column of a weight matters |
 //! | [`gguf`] | reader (bounds-checked, memory-mapped, split files) and writer |
 //! | [`arch`] | one recipe a file: keys to config, tensor names to weights |
 //! | [`model`] | config, weights, caches, and the forward pass |
@@ -64,11 +65,13 @@ pub mod chat;
 pub mod error;
 pub mod generate;
 pub mod gguf;
+pub mod imatrix;
 pub mod load;
 pub mod meter;
 pub mod model;
 pub mod os;
 pub mod pool;
+pub mod quantize;
 pub mod sample;
 pub mod score;
 pub mod tokenizer;

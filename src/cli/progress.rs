@@ -62,6 +62,35 @@ impl Drop for Tokens {
     }
 }
 
+/// Bytes of a model that are converted.
+#[derive(Debug)]
+pub(crate) struct Bytes(ProgressBar);
+
+impl Bytes {
+    pub(crate) fn new(total: u64) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(total), target());
+        let style = "{msg:32!} {wide_bar} {bytes}/{total_bytes}, {eta} left";
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+
+    /// `done` bytes are through; `what` is at work.
+    pub(crate) fn at(&self, done: u64, what: &str) {
+        if !self.0.is_hidden() {
+            self.0.set_message(what.to_owned());
+            self.0.set_position(done);
+        }
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
 fn target() -> ProgressDrawTarget {
     if stderr().is_terminal() {
         ProgressDrawTarget::stderr()
