@@ -188,4 +188,9 @@ impl Forward for Session<'_> {
     fn all(&mut self, tokens: &[u32]) -> Result<&[f32]> {
         self.forward(tokens, Logits::All)
     }
+
+    fn clear(&mut self) {
+        self.state.truncate(0);
+        self.tokens.clear();
+    }
 }
