@@ -22,6 +22,7 @@ mod inspect;
 mod interrupt;
 mod model;
 mod npy;
+mod perplexity;
 mod progress;
 mod run;
 mod sampling;
@@ -50,6 +51,8 @@ subcommands! {
     Run = run,
     /// Say how probable a text is, token by token
     Score = score,
+    /// Measure how well a model predicts a text, and how far it is from another model
+    Perplexity = perplexity,
     /// Show what a model file holds and needs
     Inspect = inspect,
     /// Text to token ids, or ids to text

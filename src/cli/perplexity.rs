@@ -1,0 +1,366 @@
+//! `wattle perplexity`: how well a model predicts a text, and how far it is from another model.
+//!
+//! One line, `perplexity 12.3456 +/- 0.1234`, or a line for each number of a comparison, or the same as JSON. Numbers are
+//! comparable with those of llama.cpp's perplexity tool, and so are the files of `--kl-base`.
+
+use core::ops::ControlFlow;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use serde::Serialize;
+use wattle::meter::Phase;
+use wattle::perplexity::{
+    Base, Chunks, Comparison, Divergence, Estimate, Judge, Mean, Perplexity, Saving, measure,
+};
+use wattle::tokenizer::{EncodeOptions, Tokenizer};
+use wattle::{Error, Model, Result};
+
+use super::input::{self, TextArgs};
+use super::interrupt::{self, Interrupt};
+use super::model::ModelArgs;
+use super::{progress, say, written};
+
+/// Tokens of a chunk when nothing is said.
+const CONTEXT: usize = 512;
+
+/// The flags of `wattle perplexity`.
+#[derive(Debug, clap::Args)]
+#[command(mut_arg("ctx_size", |arg| arg.help(
+    "Tokens of a chunk; 0 = as many as the model was trained for [default: 512, or what the file of --kl-divergence has]"
+)))]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    text: TextArgs,
+    /// Measure the first N chunks only
+    #[arg(long, value_name = "N")]
+    chunks: Option<usize>,
+    /// Save the model's distributions in FILE, or compare with those in it (--kl-divergence)
+    #[arg(
+        long,
+        value_name = "FILE",
+        alias = "save-all-logits",
+        alias = "kl-divergence-base"
+    )]
+    kl_base: Option<PathBuf>,
+    /// Compare the model with the one that --kl-base was saved from, on that one's text
+    #[arg(long, requires = "kl_base")]
+    kl_divergence: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was measured.
+struct Outcome {
+    nll: Mean,
+    comparison: Option<Comparison>,
+    /// Tokens that went through the model.
+    work: Phase,
+}
+
+/// Runs the subcommand.
+pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
+    let base = match (&args.kl_base, args.kl_divergence) {
+        (Some(path), true) => Some(Base::open(path)?),
+        _ => None,
+    };
+    let text = match base {
+        Some(_) => args.text.given()?,
+        None => Some(args.text.read()?),
+    };
+    let interrupt = Interrupt::install()?;
+    let model = args.model.load()?;
+    let n_vocab = model.transformer().config().n_vocab;
+    let context = context(args, &model, base.as_ref())?;
+
+    let mut tokens = Vec::new();
+    if let Some(base) = &base {
+        base.check_vocab(n_vocab)?;
+        tokens.extend_from_slice(base.tokens());
+    }
+    if let Some(text) = text {
+        let text = encode(model.tokenizer()?, &text);
+        match &base {
+            Some(base) => {
+                let compared = args
+                    .chunks
+                    .map_or(usize::MAX, |n| n.saturating_mul(context));
+                base.check_text(&text, compared)?;
+            }
+            None => tokens = text,
+        }
+    }
+    let bos = bos(&model)?;
+    let chunks = Chunks::new(&tokens, context, args.chunks, bos)?;
+
+    let Some(done) = outcome(args, &model, &chunks, base, &interrupt)? else {
+        return Ok(ExitCode::from(interrupt::EXIT_CODE));
+    };
+    if args.json {
+        print_json(args, &model, &chunks, &done, out)?;
+    } else {
+        print_lines(&done, out)?;
+    }
+    say(format_args!(
+        "{} chunks of {context} tokens, {} scored; {} tokens in {:.2} s, {:.1} tok/s",
+        chunks.count(),
+        done.nll.count(),
+        done.work.tokens,
+        done.work.time.as_secs_f64(),
+        done.work.rate().unwrap_or_default()
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tokens of a chunk: what the file of a comparison has, what the flag says, or 512.
+fn context(args: &Args, model: &Model, base: Option<&Base>) -> Result<usize> {
+    let asked = args.model.ctx_size().map(|ctx| match ctx {
+        0 => model.transformer().config().n_ctx_train,
+        ctx => ctx,
+    });
+    match (base.map(Base::context), asked) {
+        (Some(of_file), Some(asked)) if of_file != asked => Err(Error::Argument {
+            name: "-c",
+            value: asked.to_string(),
+            expected: format!("{of_file}, the chunk that --kl-base was saved with, or no -c"),
+        }),
+        (Some(of_file), _) => Ok(of_file),
+        (None, asked) => Ok(asked.unwrap_or(CONTEXT)),
+    }
+}
+
+/// The tokens of a text, with BOS where the model wants one, and never with EOS: nothing ends in the middle of a text.
+fn encode(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+    let options = EncodeOptions {
+        add_special: true,
+        parse_special: false,
+    };
+    let mut tokens = input::encode(tokenizer, text, &options);
+    if tokenizer.adds_eos() && tokens.last().copied() == tokenizer.eos() {
+        tokens.pop();
+    }
+    // An empty text has nothing that BOS could stand before.
+    if text.is_empty() {
+        tokens.clear();
+    }
+    tokens
+}
+
+/// The token that begins every chunk.
+fn bos(model: &Model) -> Result<Option<u32>> {
+    let tokenizer = model.tokenizer()?;
+    Ok(tokenizer.bos().filter(|_| tokenizer.adds_bos()))
+}
+
+/// Measures with the judge that the flags ask for. `None` after Ctrl-C.
+fn outcome(
+    args: &Args,
+    model: &Model,
+    chunks: &Chunks<'_>,
+    base: Option<Base>,
+    interrupt: &Interrupt,
+) -> Result<Option<Outcome>> {
+    let n_vocab = model.transformer().config().n_vocab;
+    let mut comparison = None;
+    let (nll, work) = match (base, &args.kl_base) {
+        (Some(base), _) => {
+            let mut judge = Divergence::new(base, n_vocab)?;
+            let work = run_past(&mut judge, args, model, chunks, interrupt)?;
+            let nll = *judge.nll();
+            comparison = judge.finish();
+            (nll, work)
+        }
+        (None, Some(path)) => {
+            let mut judge = Saving::create(path, chunks, n_vocab)?;
+            let work = run_past(&mut judge, args, model, chunks, interrupt)?;
+            let nll = *judge.nll();
+            if work.is_some() {
+                judge.finish()?;
+            }
+            (nll, work)
+        }
+        (None, None) => {
+            let mut judge = Perplexity::default();
+            let work = run_past(&mut judge, args, model, chunks, interrupt)?;
+            (*judge.nll(), work)
+        }
+    };
+    Ok(work.map(|work| Outcome {
+        nll,
+        comparison,
+        work,
+    }))
+}
+
+/// Runs the chunks past `judge`. `None` after Ctrl-C.
+fn run_past(
+    judge: &mut dyn Judge,
+    args: &Args,
+    model: &Model,
+    chunks: &Chunks<'_>,
+    interrupt: &Interrupt,
+) -> Result<Option<Phase>> {
+    let mut session = args.model.session_of(model, Some(chunks.context()))?;
+    let bar = progress::Tokens::new("measuring");
+    let answering = interrupt.answering();
+    let start = Instant::now();
+    let mut go_on = |done, total, nll: &Mean| {
+        if nll.count() > 0 {
+            bar.say(format!("perplexity {:.2}", nll.estimate().exp()));
+        }
+        bar.at(done, total);
+        match answering.is_over() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    };
+    measure(&mut session, model.pool(), chunks, judge, &mut go_on)?;
+    let mut work = Phase::default();
+    work.add(chunks.run(), start.elapsed());
+    Ok((!answering.is_over()).then_some(work))
+}
+
+fn print_lines(done: &Outcome, out: &mut dyn Write) -> Result<()> {
+    let Some(found) = &done.comparison else {
+        let perplexity = done.nll.estimate().exp();
+        return written(writeln!(out, "perplexity {perplexity}"));
+    };
+    let percent = |part: Estimate| Estimate {
+        value: 100.0 * part.value,
+        error: part.error.map(|error| 100.0 * error),
+    };
+    for (name, value) in [
+        ("perplexity", format!("{}", found.perplexity)),
+        ("base perplexity", format!("{}", found.base_perplexity)),
+        ("ln(perplexity / base)", format!("{:.6}", found.ln_ratio)),
+        ("perplexity / base", format!("{:.6}", found.ratio)),
+        ("mean KL", format!("{:.6}", found.kl)),
+        ("median KL", format!("{:.6}", found.kl_median)),
+        ("99 % KL", format!("{:.6}", found.kl_99)),
+        ("99.9 % KL", format!("{:.6}", found.kl_99_9)),
+        ("largest KL", format!("{:.6}", found.kl_max)),
+        (
+            "change in p, mean",
+            format!("{:.3} %", percent(found.p_change)),
+        ),
+        (
+            "change in p, RMS",
+            format!("{:.3} %", percent(found.p_change_rms)),
+        ),
+        (
+            "same top token",
+            format!("{:.3} %", percent(found.same_top)),
+        ),
+    ] {
+        written(writeln!(out, "{name:<22} {value}"))?;
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct JsonOutcome {
+    model: String,
+    ppl: f64,
+    ppl_error: Option<f64>,
+    nll: f64,
+    nll_error: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bits_per_byte: Option<f64>,
+    context: usize,
+    chunks: usize,
+    scored_tokens: usize,
+    tokens: usize,
+    seconds: f64,
+    tokens_per_second: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base: Option<JsonComparison>,
+}
+
+#[derive(Serialize)]
+struct JsonComparison {
+    file: String,
+    ppl: f64,
+    ppl_error: Option<f64>,
+    ln_ppl_ratio: f64,
+    ln_ppl_ratio_error: Option<f64>,
+    ppl_ratio: f64,
+    ppl_ratio_error: Option<f64>,
+    kl: f64,
+    kl_error: Option<f64>,
+    kl_median: f64,
+    kl_99: f64,
+    kl_99_9: f64,
+    kl_max: f64,
+    p_change: f64,
+    p_change_error: Option<f64>,
+    p_change_rms: f64,
+    p_change_rms_error: Option<f64>,
+    same_top: f64,
+    same_top_error: Option<f64>,
+}
+
+fn print_json(
+    args: &Args,
+    model: &Model,
+    chunks: &Chunks<'_>,
+    done: &Outcome,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let nll = done.nll.estimate();
+    let ppl = nll.exp();
+    let comparison = done.comparison.as_ref().zip(args.kl_base.as_ref());
+    let base = comparison.map(|(found, path)| JsonComparison {
+        file: path.display().to_string(),
+        ppl: found.base_perplexity.value,
+        ppl_error: found.base_perplexity.error,
+        ln_ppl_ratio: found.ln_ratio.value,
+        ln_ppl_ratio_error: found.ln_ratio.error,
+        ppl_ratio: found.ratio.value,
+        ppl_ratio_error: found.ratio.error,
+        kl: found.kl.value,
+        kl_error: found.kl.error,
+        kl_median: found.kl_median,
+        kl_99: found.kl_99,
+        kl_99_9: found.kl_99_9,
+        kl_max: found.kl_max,
+        p_change: found.p_change.value,
+        p_change_error: found.p_change.error,
+        p_change_rms: found.p_change_rms.value,
+        p_change_rms_error: found.p_change_rms.error,
+        same_top: found.same_top.value,
+        same_top_error: found.same_top.error,
+    });
+    let json = JsonOutcome {
+        model: model.gguf().path().display().to_string(),
+        ppl: ppl.value,
+        ppl_error: ppl.error,
+        nll: nll.value,
+        nll_error: nll.error,
+        bits_per_byte: bits_per_byte(model.tokenizer()?, chunks, done.nll.sum()),
+        context: chunks.context(),
+        chunks: chunks.count(),
+        scored_tokens: done.nll.count(),
+        tokens: done.work.tokens,
+        seconds: done.work.time.as_secs_f64(),
+        tokens_per_second: done.work.rate(),
+        base,
+    };
+    written(serde_json::to_writer(&mut *out, &json).map_err(Into::into))?;
+    written(writeln!(out))
+}
+
+/// Information in the scored tokens over the bytes that they spell; none when one of them spells nothing.
+fn bits_per_byte(tokenizer: &Tokenizer, chunks: &Chunks<'_>, nll_sum: f64) -> Option<f64> {
+    let mut bytes = 0;
+    for &id in chunks.scored().flatten() {
+        match tokenizer.token_bytes(id)?.len() {
+            0 => return None,
+            n => bytes += n,
+        }
+    }
+    (bytes > 0).then(|| nll_sum / core::f64::consts::LN_2 / bytes as f64)
+}

@@ -1,0 +1,157 @@
+//! The judge that also writes every distribution to a file, in the layout of [`super::base`].
+//!
+//! The rows go to a file beside the wanted one, which takes its name at the end: nobody reads half of it, and a failure leaves
+//! an older file as it was.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::base::{MAGIC, encode, row_bytes};
+use super::{Chunks, Judge, Mean, nll, scored_each};
+use crate::error::{Error, Result};
+use crate::generate::log_sum_exp;
+use crate::pool::Pool;
+
+/// See the file head.
+#[derive(Debug)]
+pub struct Saving {
+    nll: Mean,
+    path: PathBuf,
+    /// Where the rows are until all of them are there; removed when dropped before.
+    unfinished: PathBuf,
+    file: BufWriter<File>,
+    vocab: usize,
+    rows_missing: usize,
+    rows: Vec<Row>,
+}
+
+/// A row of a batch.
+#[derive(Debug)]
+struct Row {
+    nll: Result<f64>,
+    bytes: Vec<u8>,
+}
+
+impl Saving {
+    /// Begins the file `path` with the distributions over `vocab` tokens of all `chunks`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when no file can be made beside `path`, [`Error::Argument`] when there is one already that is
+    /// something else, or the file would have more tokens than its layout can say.
+    pub fn create(path: &Path, chunks: &Chunks<'_>, vocab: usize) -> Result<Self> {
+        let expected = |expected: &str| Error::Argument {
+            name: "--kl-base",
+            value: path.display().to_string(),
+            expected: expected.into(),
+        };
+        if !may_replace(path) {
+            return Err(expected(
+                "a new file, or one with distributions, which is replaced",
+            ));
+        }
+        let name = path
+            .file_name()
+            .ok_or_else(|| expected("the name of a file"))?;
+        let mut head = MAGIC.to_vec();
+        for number in [chunks.context(), vocab, chunks.count()] {
+            let number = i32::try_from(number).map_err(|_| expected("fewer than 2^31 tokens"))?;
+            head.extend_from_slice(&number.to_le_bytes());
+        }
+        head.extend(chunks.tokens().iter().flat_map(|id| id.to_le_bytes()));
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(format!(".{}", std::process::id()));
+        let unfinished = path.with_file_name(hidden);
+        let file = File::create(&unfinished).map_err(|source| Error::io(path, "create", source))?;
+        let mut saving = Self {
+            nll: Mean::default(),
+            path: path.to_path_buf(),
+            unfinished,
+            file: BufWriter::new(file),
+            vocab,
+            rows_missing: chunks.count() * scored_each(chunks.context()),
+            rows: Vec::new(),
+        };
+        saving.write(&head)?;
+        Ok(saving)
+    }
+
+    /// Gives the complete file its name.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the rest cannot be written or the file not be renamed.
+    ///
+    /// # Panics
+    /// When rows are missing.
+    pub fn finish(mut self) -> Result<()> {
+        assert_eq!(self.rows_missing, 0, "rows are missing");
+        self.file
+            .flush()
+            .and_then(|()| fs::rename(&self.unfinished, &self.path))
+            .map_err(|source| Error::io(&self.path, "write", source))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file
+            .write_all(bytes)
+            .map_err(|source| Error::io(&self.path, "write", source))
+    }
+}
+
+/// Whether nothing of value is lost when `path` is replaced: there is nothing, or such a file. Never a model, a text or a device.
+fn may_replace(path: &Path) -> bool {
+    match fs::metadata(path) {
+        Err(_) => true,
+        Ok(found) if !found.is_file() => false,
+        Ok(_) => {
+            let mut magic = Vec::new();
+            let read = File::open(path).and_then(|file| {
+                let mut start = file.take(MAGIC.len() as u64);
+                start.read_to_end(&mut magic)
+            });
+            read.is_ok() && MAGIC.starts_with(&magic)
+        }
+    }
+}
+
+impl Judge for Saving {
+    fn take(&mut self, pool: &Pool, next: &[u32], logits: &[f32]) -> Result<()> {
+        let vocab = self.vocab;
+        let mut rows = core::mem::take(&mut self.rows);
+        if rows.len() < next.len() {
+            rows.resize_with(next.len(), || Row {
+                nll: Ok(0.0),
+                bytes: vec![0; row_bytes(vocab)],
+            });
+        }
+        let used = &mut rows[..next.len()];
+        pool.each(used, |i, row| {
+            let logits = &logits[i * vocab..][..vocab];
+            row.nll = log_sum_exp(logits).and_then(|norm| {
+                encode(logits, norm, &mut row.bytes);
+                nll(logits, norm, next[i])
+            });
+        });
+        for row in used {
+            let nll = core::mem::replace(&mut row.nll, Ok(0.0))?;
+            self.nll.add(nll);
+            self.rows_missing -= 1;
+            self.write(&row.bytes)?;
+        }
+        self.rows = rows;
+        Ok(())
+    }
+
+    fn nll(&self) -> &Mean {
+        &self.nll
+    }
+}
+
+impl Drop for Saving {
+    fn drop(&mut self) {
+        // After finish() the file has its own name, and there is nothing to remove.
+        let _ = fs::remove_file(&self.unfinished);
+    }
+}
