@@ -50,6 +50,7 @@ use std::sync::Arc;
 pub use cut::Cut;
 pub use data::TensorBytes;
 pub use metadata::Metadata;
+pub use split::shard_path;
 pub use tensor::{MAX_DIMS, TensorInfo};
 pub use types::GgmlType;
 pub use value::{Array, Elements, Strings, Value, ValueType};
@@ -67,6 +68,8 @@ pub struct Gguf(Arc<Inner>);
 struct Inner {
     version: u32,
     metadata: Metadata,
+    /// Keys of the files after the first.
+    siblings: Vec<Metadata>,
     shards: Vec<Data>,
     tensors: Vec<TensorInfo>,
     /// Indices into `tensors`, sorted by name.
@@ -131,6 +134,7 @@ impl Gguf {
         } = one(path, &first, 0, ask)?;
         let files = split::count(path, &metadata)?;
         let mut shards = vec![first];
+        let mut siblings = Vec::new();
         for no in 1..files {
             let Some(sibling) = split::name(path, files, no) else {
                 return Err(split::misnamed(path, files));
@@ -146,6 +150,7 @@ impl Gguf {
             }
             cut = cut.or(head.cut);
             tensors.extend(head.tensors);
+            siblings.push(head.metadata);
             shards.push(data);
         }
         if files > 1 && cut.is_none() {
@@ -155,6 +160,7 @@ impl Gguf {
         Ok(Self(Arc::new(Inner {
             version,
             metadata,
+            siblings,
             shards,
             tensors,
             sorted,
@@ -180,6 +186,12 @@ impl Gguf {
     /// The keys, of the first file if there are several.
     pub fn metadata(&self) -> &Metadata {
         &self.0.metadata
+    }
+
+    /// The keys of file `no` (from 0) of a split model, with its path; of the first when there is no such file.
+    pub fn metadata_of(&self, no: usize) -> &Metadata {
+        let sibling = no.checked_sub(1).and_then(|no| self.0.siblings.get(no));
+        sibling.unwrap_or(&self.0.metadata)
     }
 
     /// The tensors of all files, in file order.

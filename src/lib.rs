@@ -50,6 +50,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`load`] | path and machine to [`Model`]: the one place where files, architectures, kernels and cores meet |
+//! | [`imatrix`] | how much each column of a weight matters |
 //! | [`gguf`] | reader (bounds-checked, memory-mapped, split files) and writer |
 //! | [`arch`] | one recipe a file: keys to config, tensor names to weights |
 //! | [`model`] | config, weights, caches, and the forward pass |
@@ -65,6 +66,7 @@ pub mod chat;
 pub mod error;
 pub mod generate;
 pub mod gguf;
+pub mod imatrix;
 pub mod load;
 pub mod meter;
 pub mod model;

@@ -3,11 +3,13 @@
 //! This file and `os/` hold all the `unsafe` of the runtime; everything above them is checked by the compiler.
 //!
 //! - [`Mapped`]: a file in memory, read-only.
+//! - [`Draft`]: a file that appears only when it is whole.
 //! - [`Lend`]: lends a closure that borrows to threads that already run, and takes it back before the call returns.
 //! - [`Windows`], [`Pieces`], [`Slots`]: cut one `&mut` slice into parts that different threads may write at the same time.
 //! - [`confine`]: keeps a thread on a set of cores.
 
 mod affinity;
+mod draft;
 mod lend;
 mod map;
 mod pieces;
@@ -16,6 +18,7 @@ mod spin;
 mod windows;
 
 pub use affinity::confine;
+pub use draft::Draft;
 pub use lend::Lend;
 pub use map::{Advice, Mapped};
 pub use pieces::Pieces;

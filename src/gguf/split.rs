@@ -50,6 +50,21 @@ pub(super) fn name(path: &Path, files: u16, no: u16) -> Option<PathBuf> {
     Some(path.with_file_name(format!("{prefix}-{number:05}-of-{files:05}.gguf")))
 }
 
+/// The path of file `no` (from 0) of a model in `files` files that is to be called `path`: `PATH-00001-of-00003.gguf`.
+///
+/// A `path` that is named as one of so many files already keeps its prefix.
+pub fn shard_path(path: &Path, files: u16, no: u16) -> PathBuf {
+    name(path, files, no).unwrap_or_else(|| {
+        let mut stem = path.file_name().unwrap_or_default().to_os_string();
+        if path.extension().is_some_and(|end| end == "gguf") {
+            stem = path.file_stem().unwrap_or_default().to_os_string();
+        }
+        let number = u32::from(no).saturating_add(1);
+        stem.push(format!("-{number:05}-of-{files:05}.gguf"));
+        path.with_file_name(stem)
+    })
+}
+
 /// The error for a model of several files whose first is not named as one.
 pub(super) fn misnamed(path: &Path, files: u16) -> Error {
     let expected = format!("a name that ends in -00001-of-{files:05}.gguf");
@@ -96,6 +111,21 @@ pub(super) fn check_total(metadata: &Metadata, tensors: usize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_files_to_come() {
+        for (path, expected) in [
+            ("/m/a.gguf", "/m/a-00002-of-00003.gguf"),
+            ("a.b", "a.b-00002-of-00003.gguf"),
+            ("a-00001-of-00003.gguf", "a-00002-of-00003.gguf"),
+            (
+                "a-00001-of-00004.gguf",
+                "a-00001-of-00004-00002-of-00003.gguf",
+            ),
+        ] {
+            assert_eq!(shard_path(Path::new(path), 3, 1), Path::new(expected));
+        }
+    }
 
     #[test]
     fn names_of_siblings() {
