@@ -1,27 +1,21 @@
-//! The judge that also writes every distribution to a file, in the layout of [`super::base`].
-//!
-//! The rows go to a file beside the wanted one, which takes its name at the end: nobody reads half of it, and a failure leaves
-//! an older file as it was.
+//! The judge that also writes every distribution to a file, in the layout of [`super::base`]. The file appears when it is whole.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{Read, Write};
+use std::path::Path;
 
 use super::base::{MAGIC, encode, row_bytes};
 use super::{Chunks, Judge, Mean, nll, scored_each};
 use crate::error::{Error, Result};
 use crate::generate::log_sum_exp;
+use crate::os::Draft;
 use crate::pool::Pool;
 
 /// See the file head.
 #[derive(Debug)]
 pub struct Saving {
     nll: Mean,
-    path: PathBuf,
-    /// Where the rows are until all of them are there; removed when dropped before.
-    unfinished: PathBuf,
-    file: BufWriter<File>,
+    file: Draft,
     vocab: usize,
     rows_missing: usize,
     rows: Vec<Row>,
@@ -51,25 +45,15 @@ impl Saving {
                 "a new file, or one with distributions, which is replaced",
             ));
         }
-        let name = path
-            .file_name()
-            .ok_or_else(|| expected("the name of a file"))?;
         let mut head = MAGIC.to_vec();
         for number in [chunks.context(), vocab, chunks.count()] {
             let number = i32::try_from(number).map_err(|_| expected("fewer than 2^31 tokens"))?;
             head.extend_from_slice(&number.to_le_bytes());
         }
         head.extend(chunks.tokens().iter().flat_map(|id| id.to_le_bytes()));
-        let mut hidden = OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".{}", std::process::id()));
-        let unfinished = path.with_file_name(hidden);
-        let file = File::create(&unfinished).map_err(|source| Error::io(path, "create", source))?;
         let mut saving = Self {
             nll: Mean::default(),
-            path: path.to_path_buf(),
-            unfinished,
-            file: BufWriter::new(file),
+            file: Draft::create(path)?,
             vocab,
             rows_missing: chunks.count() * scored_each(chunks.context()),
             rows: Vec::new(),
@@ -85,18 +69,15 @@ impl Saving {
     ///
     /// # Panics
     /// When rows are missing.
-    pub fn finish(mut self) -> Result<()> {
+    pub fn finish(self) -> Result<()> {
         assert_eq!(self.rows_missing, 0, "rows are missing");
-        self.file
-            .flush()
-            .and_then(|()| fs::rename(&self.unfinished, &self.path))
-            .map_err(|source| Error::io(&self.path, "write", source))
+        self.file.publish()
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.file
             .write_all(bytes)
-            .map_err(|source| Error::io(&self.path, "write", source))
+            .map_err(|source| Error::io(self.file.path(), "write", source))
     }
 }
 
@@ -146,12 +127,5 @@ impl Judge for Saving {
 
     fn nll(&self) -> &Mean {
         &self.nll
-    }
-}
-
-impl Drop for Saving {
-    fn drop(&mut self) {
-        // After finish() the file has its own name, and there is nothing to remove.
-        let _ = fs::remove_file(&self.unfinished);
     }
 }
