@@ -17,6 +17,8 @@ use wattle::{Error, Result};
 
 mod answer;
 mod chat;
+mod corpus;
+mod imatrix;
 mod input;
 mod inspect;
 mod interrupt;
@@ -53,6 +55,8 @@ subcommands! {
     Score = score,
     /// Measure how well a model predicts a text, and how far it is from another model
     Perplexity = perplexity,
+    /// Learn from a text which columns of a model matter, for quantize
+    Imatrix = imatrix,
     /// Show what a model file holds and needs
     Inspect = inspect,
     /// Text to token ids, or ids to text

@@ -117,7 +117,7 @@ impl<'t> Chunks<'t> {
     }
 
     /// Every chunk with its BOS.
-    fn each(&self) -> impl Iterator<Item = Vec<u32>> {
+    pub(crate) fn each(&self) -> impl Iterator<Item = Vec<u32>> {
         self.tokens.chunks_exact(self.context).map(|chunk| {
             let mut chunk = chunk.to_vec();
             chunk[0] = self.bos.unwrap_or(chunk[0]);

@@ -98,8 +98,7 @@ pub fn batches(
             context: model.capacity(),
         });
     }
-    let affordable = LOGITS_BYTES / (model.n_vocab() * size_of::<f32>()).max(1);
-    let batch = model.batch().min(affordable).max(1);
+    let batch = batch_with_logits(model);
     let mut position = 0;
     for chunk in tokens.chunks(batch) {
         if each(position, model.all(chunk)?)?.is_break() {
@@ -108,6 +107,12 @@ pub fn batches(
         position += chunk.len();
     }
     Ok(())
+}
+
+/// Most tokens of a pass that asks for all logits.
+pub(crate) fn batch_with_logits(model: &impl Forward) -> usize {
+    let affordable = LOGITS_BYTES / (model.n_vocab() * size_of::<f32>()).max(1);
+    model.batch().min(affordable).max(1)
 }
 
 /// Puts the scores of a text together from its rows of logits.

@@ -14,16 +14,13 @@ use wattle::meter::Phase;
 use wattle::perplexity::{
     Base, Chunks, Comparison, Divergence, Estimate, Judge, Mean, Perplexity, Saving, measure,
 };
-use wattle::tokenizer::{EncodeOptions, Tokenizer};
+use wattle::tokenizer::Tokenizer;
 use wattle::{Error, Model, Result};
 
-use super::input::{self, TextArgs};
+use super::input::TextArgs;
 use super::interrupt::{self, Interrupt};
 use super::model::ModelArgs;
-use super::{progress, say, written};
-
-/// Tokens of a chunk when nothing is said.
-const CONTEXT: usize = 512;
+use super::{corpus, progress, say, written};
 
 /// The flags of `wattle perplexity`.
 #[derive(Debug, clap::Args)]
@@ -83,7 +80,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
         tokens.extend_from_slice(base.tokens());
     }
     if let Some(text) = text {
-        let text = encode(model.tokenizer()?, &text);
+        let text = corpus::encode(model.tokenizer()?, &text, false);
         match &base {
             Some(base) => {
                 let compared = args
@@ -94,8 +91,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
             None => tokens = text,
         }
     }
-    let bos = bos(&model)?;
-    let chunks = Chunks::new(&tokens, context, args.chunks, bos)?;
+    let chunks = Chunks::new(&tokens, context, args.chunks, corpus::bos(&model)?)?;
 
     let Some(done) = outcome(args, &model, &chunks, base, &interrupt)? else {
         return Ok(ExitCode::from(interrupt::EXIT_CODE));
@@ -118,10 +114,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
 
 /// Tokens of a chunk: what the file of a comparison has, what the flag says, or 512.
 fn context(args: &Args, model: &Model, base: Option<&Base>) -> Result<usize> {
-    let asked = args.model.ctx_size().map(|ctx| match ctx {
-        0 => model.transformer().config().n_ctx_train,
-        ctx => ctx,
-    });
+    let asked = corpus::context(model, args.model.ctx_size());
     match (base.map(Base::context), asked) {
         (Some(of_file), Some(asked)) if of_file != asked => Err(Error::Argument {
             name: "-c",
@@ -129,31 +122,8 @@ fn context(args: &Args, model: &Model, base: Option<&Base>) -> Result<usize> {
             expected: format!("{of_file}, the chunk that --kl-base was saved with, or no -c"),
         }),
         (Some(of_file), _) => Ok(of_file),
-        (None, asked) => Ok(asked.unwrap_or(CONTEXT)),
+        (None, asked) => Ok(asked.unwrap_or(corpus::CONTEXT)),
     }
-}
-
-/// The tokens of a text, with BOS where the model wants one, and never with EOS: nothing ends in the middle of a text.
-fn encode(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
-    let options = EncodeOptions {
-        add_special: true,
-        parse_special: false,
-    };
-    let mut tokens = input::encode(tokenizer, text, &options);
-    if tokenizer.adds_eos() && tokens.last().copied() == tokenizer.eos() {
-        tokens.pop();
-    }
-    // An empty text has nothing that BOS could stand before.
-    if text.is_empty() {
-        tokens.clear();
-    }
-    tokens
-}
-
-/// The token that begins every chunk.
-fn bos(model: &Model) -> Result<Option<u32>> {
-    let tokenizer = model.tokenizer()?;
-    Ok(tokenizer.bos().filter(|_| tokenizer.adds_bos()))
 }
 
 /// Measures with the judge that the flags ask for. `None` after Ctrl-C.
