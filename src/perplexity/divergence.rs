@@ -22,7 +22,7 @@ use crate::pool::Pool;
 /// vocabulary of 256k.
 const SUM_BOUND: f64 = 0.1;
 
-/// See the file head.
+/// The judge that compares the model with the distributions of a [`Base`], which must be of the same text.
 #[derive(Debug)]
 pub struct Divergence {
     base: Base,

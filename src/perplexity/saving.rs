@@ -11,7 +11,9 @@ use crate::generate::log_sum_exp;
 use crate::os::Draft;
 use crate::pool::Pool;
 
-/// See the file head.
+/// The judge that also writes every distribution to a file of llama.cpp's layout, which a [`Divergence`](super::Divergence) reads.
+///
+/// The file appears with [`finish`](Self::finish); dropped before, nothing is left of it.
 #[derive(Debug)]
 pub struct Saving {
     nll: Mean,
