@@ -17,11 +17,14 @@ use wattle::{Error, Result};
 
 mod answer;
 mod chat;
+mod corpus;
+mod imatrix;
 mod input;
 mod inspect;
 mod interrupt;
 mod model;
 mod npy;
+mod perplexity;
 mod progress;
 mod quantize;
 mod run;
@@ -51,6 +54,10 @@ subcommands! {
     Run = run,
     /// Say how probable a text is, token by token
     Score = score,
+    /// Measure how well a model predicts a text, and how far it is from another model
+    Perplexity = perplexity,
+    /// Learn from a text which columns of a model matter, for quantize
+    Imatrix = imatrix,
     /// Show what a model file holds and needs
     Inspect = inspect,
     /// Text to token ids, or ids to text

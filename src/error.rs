@@ -124,6 +124,8 @@ pub enum Place {
     Tensor(String),
     /// One file of a split model.
     Shard,
+    /// A saved distribution over the vocabulary, counted from 0.
+    Distribution(usize),
 }
 
 impl Error {
@@ -181,6 +183,7 @@ impl fmt::Display for Place {
             Self::Key(key) => write!(f, "key {key:?}"),
             Self::Tensor(name) => write!(f, "tensor {name:?}"),
             Self::Shard => f.write_str("split file"),
+            Self::Distribution(i) => write!(f, "distribution {i}"),
         }
     }
 }

@@ -55,6 +55,8 @@ pub trait Forward {
     /// # Errors
     /// As [`feed`](Self::feed).
     fn all(&mut self, tokens: &[u32]) -> Result<&[f32]>;
+    /// Forgets the sequence: the next token stands first.
+    fn clear(&mut self);
 }
 
 /// When to stop, and what to tell along the way.

@@ -56,6 +56,8 @@
 //! | [`model`] | config, weights, caches, and the forward pass |
 //! | [`tokenizer`], [`chat`] | text to tokens and back; conversations to tokens by the file's template, in a sandbox |
 //! | [`generate`], [`sample`], [`score`] | tokens after a prompt; the choice of one; the probability of a text |
+//! | [`perplexity`] | how well a model predicts a text, and how far it is from another one |
+//! | [`importance`] | which columns of a model's matrices a text makes work |
 //! | [`pool`], [`os`] | threads; all `unsafe` of this crate |
 //! | [`meter`] | tokens, seconds, bytes |
 //! | [`error`] | what, where, expected, found, what to do |
@@ -66,10 +68,12 @@ pub mod error;
 pub mod generate;
 pub mod gguf;
 pub mod imatrix;
+pub mod importance;
 pub mod load;
 pub mod meter;
 pub mod model;
 pub mod os;
+pub mod perplexity;
 pub mod pool;
 pub mod quantize;
 pub mod sample;

@@ -22,6 +22,7 @@ mod state;
 mod step;
 #[cfg(test)]
 mod tests;
+mod watch;
 pub mod weights;
 
 use wattle_kernels::Isa;
@@ -30,6 +31,7 @@ pub use cache::CacheType;
 use config::Config;
 pub(crate) use router::MAX_GROUPS;
 pub use state::State;
+pub use watch::Watch;
 use weights::{Attention, Ffn, Gated, Mla, Query, Weights};
 
 /// A model ready to run.

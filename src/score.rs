@@ -63,12 +63,33 @@ impl Scores {
 /// `progress(done, total)` is told after every batch; when it breaks, the rest is left out.
 ///
 /// # Errors
-/// [`Error::ContextFull`] before any work when the tokens do not fit, what the model refuses, and what `row` returns.
+/// As [`batches`].
 pub fn rows(
     model: &mut impl Forward,
     tokens: &[u32],
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
     row: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
+) -> Result<()> {
+    let (n_vocab, total) = (model.n_vocab(), tokens.len());
+    batches(model, tokens, |start, logits| {
+        let mut position = start;
+        for logits in logits.chunks_exact(n_vocab) {
+            row(position, logits)?;
+            position += 1;
+        }
+        Ok(progress(position, total))
+    })
+}
+
+/// Runs `tokens` and hands the logits of each batch, `(tokens, vocab)`, to `each`, with the position of its first token; when it
+/// breaks, the rest is left out.
+///
+/// # Errors
+/// [`Error::ContextFull`] before any work when the tokens do not fit, what the model refuses, and what `each` returns.
+pub fn batches(
+    model: &mut impl Forward,
+    tokens: &[u32],
+    mut each: impl FnMut(usize, &[f32]) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     let needed = model.len() + tokens.len();
     if needed > model.capacity() {
@@ -77,20 +98,21 @@ pub fn rows(
             context: model.capacity(),
         });
     }
-    let n_vocab = model.n_vocab();
-    let affordable = LOGITS_BYTES / (n_vocab * size_of::<f32>()).max(1);
-    let batch = model.batch().min(affordable).max(1);
+    let batch = batch_with_logits(model);
     let mut position = 0;
     for chunk in tokens.chunks(batch) {
-        for logits in model.all(chunk)?.chunks_exact(n_vocab) {
-            row(position, logits)?;
-            position += 1;
-        }
-        if progress(position, tokens.len()).is_break() {
+        if each(position, model.all(chunk)?)?.is_break() {
             break;
         }
+        position += chunk.len();
     }
     Ok(())
+}
+
+/// Most tokens of a pass that asks for all logits.
+pub(crate) fn batch_with_logits(model: &impl Forward) -> usize {
+    let affordable = LOGITS_BYTES / (model.n_vocab() * size_of::<f32>()).max(1);
+    model.batch().min(affordable).max(1)
 }
 
 /// Puts the scores of a text together from its rows of logits.

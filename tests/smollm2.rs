@@ -7,14 +7,14 @@
 //!
 //! The model is not part of the repository: set `WATTLE_SMOLLM2` to the file, and have 600 MB of room in the temporary folder.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+#[path = "cli/widen.rs"]
+mod widen;
+
 use std::path::Path;
 
-use wattle::gguf::{GgmlType, Gguf, Writer};
 use wattle::load::Model;
 use wattle::model::{CacheType, Logits};
-use wattle_kernels::{Format, decode};
+use widen::widen;
 
 /// Likeliest tokens kept of a position.
 const TOP: usize = 64;
@@ -35,34 +35,6 @@ fn decoded_weights_give_the_distributions_of_llama_cpp() {
     std::fs::remove_file(&wide).expect("the file was written above");
     eprintln!("mean KL from llama.cpp over 512 tokens: {kl:.2e}");
     assert!(kl.abs() < 1e-5, "mean KL {kl:e}");
-}
-
-/// Writes the model with all its weights as float32.
-fn widen(from: &Path, to: &Path) {
-    let gguf = Gguf::open(from).expect("the model is well formed");
-    let mut writer = Writer::new();
-    for (key, value) in gguf.metadata().iter() {
-        writer.copy(key, value).expect("keys are unique");
-    }
-    for tensor in gguf.tensors() {
-        writer
-            .tensor(&tensor.name, tensor.shape(), GgmlType::F32)
-            .expect("tensors are unique");
-    }
-    let file = BufWriter::new(File::create(to).expect("the temporary folder can be written"));
-    let mut body = writer.start(file).expect("room for the head");
-    for tensor in gguf.tensors() {
-        let format = Format::from_ggml(tensor.ty.id()).expect("a format with a decoder");
-        let count = usize::try_from(tensor.elements()).expect("a small model");
-        let mut weights = vec![0.0; count];
-        decode(format, &gguf.bytes(tensor), &mut weights);
-        let bytes: Vec<u8> = weights.iter().flat_map(|x| x.to_le_bytes()).collect();
-        body.write(&bytes).expect("room for the weights");
-    }
-    body.finish()
-        .expect("all tensors written")
-        .flush()
-        .expect("room for the weights");
 }
 
 /// Mean of KL(llama.cpp || ours) over the kept tokens and one bucket for all others.

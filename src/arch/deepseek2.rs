@@ -20,7 +20,7 @@ use crate::error::Result;
 use crate::model::MAX_GROUPS;
 use crate::model::absorb::split_kv_b;
 use crate::model::config::{Config, Heads, MlaHeads};
-use crate::model::matrix::Stack;
+use crate::model::matrix::{Matrix, Stack};
 use crate::model::rope::{RopeKind, Scaling};
 use crate::model::weights::{Attention, Ffn, Gating, Layer, Mla, Moe, Query, RouterRule, Weights};
 
@@ -153,7 +153,7 @@ fn attention(source: &Source<'_>, block: &str, n_embd: usize, heads: &MlaHeads) 
     } else {
         Query::Direct(source.matrix(&name("attn_q.weight"), query_rows, n_embd)?)
     };
-    let (k_b, v_b) = key_and_value(source, block, heads)?;
+    let (k_b, v_b, kv_b) = key_and_value(source, block, heads)?;
     let rank = heads.kv_lora_rank;
     let output = name("attn_output.weight");
     Ok(Mla {
@@ -162,6 +162,7 @@ fn attention(source: &Source<'_>, block: &str, n_embd: usize, heads: &MlaHeads) 
         kv_a_norm: source.vector(&name("attn_kv_a_norm.weight"), rank)?,
         k_b,
         v_b,
+        kv_b,
         output: source.matrix(
             &output,
             n_embd,
@@ -170,8 +171,12 @@ fn attention(source: &Source<'_>, block: &str, n_embd: usize, heads: &MlaHeads) 
     })
 }
 
-/// The two projections behind the latent row, from whichever layout the file has.
-fn key_and_value(source: &Source<'_>, block: &str, heads: &MlaHeads) -> Result<(Stack, Stack)> {
+/// The two projections behind the latent row, from whichever layout the file has, and what they were split from.
+fn key_and_value(
+    source: &Source<'_>,
+    block: &str,
+    heads: &MlaHeads,
+) -> Result<(Stack, Stack, Option<Matrix>)> {
     let MlaHeads {
         heads,
         nope,
@@ -189,11 +194,13 @@ fn key_and_value(source: &Source<'_>, block: &str, heads: &MlaHeads) -> Result<(
         Ok((
             source.stack(&k_b, heads, rank, nope)?,
             source.stack(&v_b, heads, v, rank)?,
+            None,
         ))
     } else {
         let rows = source.times(&both, heads, nope + v)?;
         let kv_b = source.matrix(&both, rows, rank)?;
-        Ok(split_kv_b(source.isa(), &kv_b, heads, nope, v))
+        let (k_b, v_b) = split_kv_b(source.isa(), &kv_b, heads, nope, v);
+        Ok((k_b, v_b, Some(kv_b)))
     }
 }
 

@@ -187,6 +187,7 @@ impl<'a> Source<'a> {
         let bytes = Bytes::Mapped(self.gguf.bytes(info));
         let rows = usize::try_from(found_rows).ok();
         rows.and_then(|rows| Matrix::new(self.isa, format, rows, cols, bytes))
+            .map(|matrix| matrix.named(name))
             .ok_or_else(|| self.bad_tensor(name, "whole rows of blocks", &shape(info)))
     }
 

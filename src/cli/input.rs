@@ -32,6 +32,15 @@ impl TextArgs {
         }
     }
 
+    /// What the text is called: its file, as far as it has one.
+    pub(crate) fn name(&self) -> String {
+        match (&self.prompt, &self.file) {
+            (Some(_), _) => "-p".into(),
+            (None, Some(path)) => path.display().to_string(),
+            (None, None) => "-".into(),
+        }
+    }
+
     /// The text that the flags give, else all of standard input.
     pub(crate) fn read(&self) -> Result<String> {
         match self.given()? {

@@ -64,8 +64,22 @@ impl ModelArgs {
 
     /// An empty sequence of the size that the flags ask for. What had to be guessed about its tokens is said on stderr.
     pub(crate) fn session<'m>(&self, model: &'m Model) -> Result<Session<'m>> {
+        self.session_of(model, self.ctx_size)
+    }
+
+    /// Tokens that the context shall hold, if the flags say.
+    pub(crate) fn ctx_size(&self) -> Option<usize> {
+        self.ctx_size
+    }
+
+    /// As [`session`](Self::session), with `ctx` for the flag.
+    pub(crate) fn session_of<'m>(
+        &self,
+        model: &'m Model,
+        ctx: Option<usize>,
+    ) -> Result<Session<'m>> {
         let trained = model.transformer().config().n_ctx_train;
-        if self.ctx_size.is_some_and(|ctx| ctx > trained) {
+        if ctx.is_some_and(|ctx| ctx > trained) {
             say(format_args!(
                 "wattle: note: the model was trained for {trained} tokens; what comes after them will be worse"
             ));
@@ -76,7 +90,7 @@ impl ModelArgs {
         Session::new(
             model,
             &SessionOptions {
-                ctx: self.ctx_size,
+                ctx,
                 batch: self.batch_size,
                 cache_type: match self.cache_type {
                     Cache::F16 => CacheType::F16,

@@ -42,6 +42,11 @@ impl Tokens {
         Self(bar.with_message(what))
     }
 
+    /// Changes what is said before the bar.
+    pub(crate) fn say(&self, what: String) {
+        self.0.set_message(what);
+    }
+
     /// `done` of `total` tokens are through.
     pub(crate) fn at(&self, done: usize, total: usize) {
         if done == total {

@@ -6,7 +6,7 @@ use super::{Forward, GenerateOptions, Generation, Pieces};
 use crate::error::Result;
 use crate::load::Model;
 use crate::model::memory::reserved;
-use crate::model::{CacheType, Logits, State};
+use crate::model::{CacheType, Logits, State, Watch};
 use crate::sample::{Sampler, SamplerOptions};
 
 /// The size of a [`Session`].
@@ -148,6 +148,18 @@ impl<'m> Session<'m> {
 }
 
 impl Session<'_> {
+    /// Appends tokens, 1 to [`Forward::batch`], while `watch` is shown what goes into the matrices: into that of the output
+    /// only when `want` asks for logits.
+    ///
+    /// # Errors
+    /// As [`Forward::feed`].
+    pub fn watched(&mut self, tokens: &[u32], want: Logits, watch: &dyn Watch) -> Result<()> {
+        let (transformer, pool) = (self.model.transformer(), self.model.pool());
+        transformer.forward_watched(pool, tokens, &mut self.state, want, watch)?;
+        self.tokens.extend_from_slice(tokens);
+        Ok(())
+    }
+
     fn forward(&mut self, tokens: &[u32], want: Logits) -> Result<&[f32]> {
         let (transformer, pool) = (self.model.transformer(), self.model.pool());
         let logits = transformer.forward(pool, tokens, &mut self.state, want)?;
@@ -187,5 +199,10 @@ impl Forward for Session<'_> {
 
     fn all(&mut self, tokens: &[u32]) -> Result<&[f32]> {
         self.forward(tokens, Logits::All)
+    }
+
+    fn clear(&mut self) {
+        self.state.truncate(0);
+        self.tokens.clear();
     }
 }

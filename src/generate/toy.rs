@@ -102,4 +102,8 @@ impl Forward for Toy {
         self.pass(tokens)?;
         Ok(&self.logits)
     }
+
+    fn clear(&mut self) {
+        self.tokens.clear();
+    }
 }

@@ -95,6 +95,7 @@ impl Gated {
         let width = self.gate.rows();
         let gate_up = &mut work.gate_up[..step.tokens * 2 * width];
         let hidden = &mut work.hidden[..step.tokens * width];
+        step.show(&[&self.gate, &self.up], h);
         let a = acts.quantize(step.isa, h, step.config.n_embd);
         multiply(step.pool, &[self.gate.all(), self.up.all()], &a, gate_up);
         for (gate_up, hidden) in gate_up
@@ -104,6 +105,7 @@ impl Gated {
             let (gate, up) = gate_up.split_at(width);
             op::silu_mul(step.isa, gate, up, hidden);
         }
+        step.show(&[&self.down], hidden);
         let a = acts.quantize(step.isa, hidden, width);
         multiply(step.pool, &[self.down.all()], &a, y);
     }

@@ -5,7 +5,7 @@ use wattle_kernels as op;
 use super::memory::zeros;
 use super::state::State;
 use super::step::{Step, norm};
-use super::{Logits, Transformer, matrix};
+use super::{Logits, Transformer, Watch, matrix};
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 
@@ -26,6 +26,32 @@ impl Transformer {
         state: &'s mut State,
         want: Logits,
     ) -> Result<&'s [f32]> {
+        self.pass(pool, tokens, state, want, None)
+    }
+
+    /// As [`forward`](Self::forward), showing to `watch` what goes into each matrix.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_watched<'s>(
+        &self,
+        pool: &Pool,
+        tokens: &[u32],
+        state: &'s mut State,
+        want: Logits,
+        watch: &dyn Watch,
+    ) -> Result<&'s [f32]> {
+        self.pass(pool, tokens, state, want, Some(watch))
+    }
+
+    fn pass<'s>(
+        &self,
+        pool: &Pool,
+        tokens: &[u32],
+        state: &'s mut State,
+        want: Logits,
+        watch: Option<&dyn Watch>,
+    ) -> Result<&'s [f32]> {
         self.check(tokens, state)?;
         let (weights, config) = (&self.weights, &self.config);
         let (n, width) = (tokens.len(), config.n_embd);
@@ -35,6 +61,7 @@ impl Transformer {
             config,
             tokens: n,
             past: state.len,
+            watch,
         };
         let State {
             caches,
@@ -76,6 +103,7 @@ impl Transformer {
         if rows > 0 {
             let (x, h) = (&x[first * width..], &mut h[first * width..]);
             norm(step, x, &weights.output_norm, h);
+            step.show(&[&weights.output], h);
             let acts = b.acts.quantize(step.isa, h, width);
             matrix::multiply(pool, &[weights.output.all()], &acts, logits);
         }

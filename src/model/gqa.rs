@@ -59,11 +59,13 @@ impl Gqa {
             tokens,
             config,
             past,
+            ..
         } = step;
 
         let stride = heads * k + kv_heads * (k + v);
         let projected = &mut work.projected[..tokens * stride];
         let parts = [&self.q, &self.k, &self.v].map(|linear| linear.weight.all());
+        step.show(&[&self.q, &self.k, &self.v].map(|linear| &linear.weight), h);
         let a = acts.quantize(isa, h, config.n_embd);
         multiply(pool, &parts, &a, projected);
         for (t, row) in projected.chunks_exact_mut(stride).enumerate() {
@@ -98,6 +100,7 @@ impl Gqa {
                 window.into_row(),
             );
         });
+        step.show(&[&self.output.weight], output);
         let a = acts.quantize(isa, output, heads * v);
         multiply(pool, &[self.output.weight.all()], &a, y);
         for row in y.chunks_exact_mut(config.n_embd) {

@@ -12,6 +12,8 @@ use crate::pool::Pool;
 /// A matrix of `rows` rows, each `cols` weights in one format.
 #[derive(Debug, Clone)]
 pub struct Matrix {
+    /// The tensor that it is, when it is one of a file.
+    name: Option<Arc<str>>,
     kernel: Kernel,
     rows: usize,
     cols: usize,
@@ -62,12 +64,28 @@ impl Matrix {
     pub fn new(isa: Isa, format: Format, rows: usize, cols: usize, bytes: Bytes) -> Option<Self> {
         let row_bytes = format.row_bytes(cols)?;
         (rows.checked_mul(row_bytes)? == bytes.len()).then(|| Self {
+            name: None,
             kernel: wattle_kernels::plan(isa, format),
             rows,
             cols,
             row_bytes,
             bytes,
         })
+    }
+
+    /// The same matrix, known to be the tensor `name`.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self {
+            name: Some(Arc::from(name)),
+            ..self
+        }
+    }
+
+    /// The tensor that it is, when it is one of a file.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
     }
 
     /// Number of rows.
@@ -156,6 +174,12 @@ impl Stack {
             first: self.first + i * self.stride,
             len: self.rows,
         }
+    }
+
+    /// The tensor that they lie in, when it is one of a file.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.matrix.name()
     }
 
     /// Number of matrices.

@@ -83,6 +83,7 @@ impl Mla {
             tokens,
             config,
             past,
+            ..
         } = step;
         let MlaHeads {
             nope,
@@ -101,6 +102,7 @@ impl Mla {
         };
         let stride = first.rows() + rank + rope;
         let projected = &mut work.projected[..tokens * stride];
+        step.show(&[first, &self.kv_a], h);
         let a = acts.quantize(isa, h, config.n_embd);
         multiply(pool, &[first.all(), self.kv_a.all()], &a, projected);
 
@@ -114,6 +116,9 @@ impl Mla {
                 config.norm_eps,
                 &mut cached[..rank],
             );
+            if let Some(kv_b) = &self.kv_b {
+                step.show(&[kv_b], &cached[..rank]);
+            }
             cached[rank..].copy_from_slice(&kv[rank..]);
             rotate(step, angles, t, &mut cached[rank..]);
             cache.push(isa, cached);
@@ -132,6 +137,7 @@ impl Mla {
                     norm(step, &row[..q_rank], w, low);
                 }
                 let query = &mut work.query[..tokens * b.rows()];
+                step.show(&[b], low);
                 let a = acts.quantize(isa, low, q_rank);
                 multiply(pool, &[b.all()], &a, query);
                 (query, b.rows())
@@ -146,7 +152,11 @@ impl Mla {
         }
 
         // Into the latent space, a head a tile.
-        let a = acts.quantize(isa, &work.nope[..heads.heads * tokens * nope], nope);
+        let nopes = &work.nope[..heads.heads * tokens * nope];
+        if self.kv_b.is_none() {
+            step.show_heads(&self.k_b, nopes);
+        }
+        let a = acts.quantize(isa, nopes, nope);
         let absorbed = &mut work.absorbed[..heads.heads * tokens * rank];
         pool.chunks(absorbed, tokens * rank, |head, out| {
             let a = a.rows(head * tokens, tokens);
@@ -179,6 +189,9 @@ impl Mla {
         });
 
         // Back out of it, a head a tile.
+        if self.kv_b.is_none() {
+            step.show_heads(&self.v_b, mixed);
+        }
         let a = acts.quantize(isa, mixed, rank);
         let output = &mut work.output[..tokens * heads.heads * v];
         pool.columns(output, heads.heads * v, v, |mut window, _| {
@@ -186,6 +199,7 @@ impl Mla {
             let a = a.rows(head * tokens, tokens);
             self.v_b.at(head).multiply_columns(0..v, &a, 0, &mut window);
         });
+        step.show(&[&self.output], output);
         let a = acts.quantize(isa, output, heads.heads * v);
         multiply(pool, &[self.output.all()], &a, y);
     }

@@ -145,6 +145,7 @@ impl Moe {
     fn choose(&self, step: Step<'_>, h: &[f32], work: &mut MoeWork, acts: &mut ActBuffer) {
         let experts = self.router.rows();
         let scores = &mut work.scores[..step.tokens * experts];
+        step.show(&[&self.router], h);
         let a = acts.quantize(step.isa, h, step.config.n_embd);
         multiply(step.pool, &[self.router.all()], &a, scores);
         let chosen = work.chosen.chunks_exact_mut(self.rule.used);
@@ -167,6 +168,11 @@ impl Moe {
         let input = &mut work.input[..slots * width];
         for (row, choice) in input.chunks_exact_mut(width).zip(&work.choice) {
             row.copy_from_slice(&h[choice / used * width..][..width]);
+        }
+        step.show_experts(&self.gate, &work.starts, input);
+        // In a merged tensor both are one matrix.
+        if self.up.name() != self.gate.name() {
+            step.show_experts(&self.up, &work.starts, input);
         }
         let a = acts.quantize(step.isa, input, width);
 
@@ -220,7 +226,9 @@ impl Moe {
     fn add_down(&self, step: Step<'_>, work: &mut MoeWork, acts: &mut ActBuffer, y: &mut [f32]) {
         let (ff, used) = (self.down.cols(), self.rule.used);
         let slots = step.tokens * used;
-        let a = acts.quantize(step.isa, &work.hidden[..slots * ff], ff);
+        let hidden = &work.hidden[..slots * ff];
+        step.show_experts(&self.down, &work.starts, hidden);
+        let a = acts.quantize(step.isa, hidden, ff);
         let width = step.config.n_embd;
         let row_bytes = self.down.bytes_each() / width * slots.min(self.down.count());
         let rows = tile_rows(row_bytes, width, step.pool.threads()).min(MAX_ROWS);

@@ -4,6 +4,7 @@ use wattle_kernels::{self as op, Isa};
 
 use super::config::Config;
 use super::memory::zeros;
+use super::watch::Watch;
 use crate::error::Result;
 use crate::pool::Pool;
 
@@ -17,6 +18,8 @@ pub(crate) struct Step<'a> {
     pub(crate) tokens: usize,
     /// Tokens in the cache before it: the position of the first.
     pub(crate) past: usize,
+    /// Is shown what goes into the matrices.
+    pub(crate) watch: Option<&'a dyn Watch>,
 }
 
 /// Cosines and sines for the positions of a pass.

@@ -106,6 +106,7 @@ fn mla(isa: Isa, noise: &mut Noise) -> (Mla, Matrix) {
         kv_a: noise.matrix(isa, MLA.kv_lora_rank + MLA.rope, N_EMBD),
         kv_a_norm: noise.vector(MLA.kv_lora_rank),
         k_b,
+        kv_b: None,
         v_b,
         output: noise.matrix(isa, N_EMBD, MLA.heads * MLA.v),
     };
@@ -273,7 +274,7 @@ proptest! {
         let model = model(isa, config(Heads::Mla(MLA), MLA.rope), &mut noise, vec![(Attention::Mla(mla), Ffn::Dense(ff))]);
         let pool = pool(2);
         let mut state = model.state(64, CacheType::F32, 64).expect("a state");
-        let step = super::step::Step { pool: &pool, isa, config: &model.config, tokens, past: 0 };
+        let step = super::step::Step { pool: &pool, isa, config: &model.config, tokens, past: 0, watch: None };
         let b = &mut state.buffers;
         b.prepare(pool.threads(), &model.config).expect("scratch");
         b.angles.fill(&model.config, 0, tokens);

@@ -58,6 +58,8 @@ pub struct Mla {
     pub k_b: Stack,
     /// A matrix `(v, kv_lora_rank)` a head: rebuilds the head's value.
     pub v_b: Stack,
+    /// `(heads * (nope + v), kv_lora_rank)`: what the two were split from, in a legacy file. Nothing is multiplied with it.
+    pub kv_b: Option<Matrix>,
     /// `(n_embd, heads * v)`
     pub output: Matrix,
 }

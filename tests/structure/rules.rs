@@ -9,6 +9,8 @@ use crate::source;
 const ORDER: &[&str] = &[
     "main",
     "cli",
+    "importance",
+    "perplexity",
     "score",
     "generate",
     "meter",
@@ -32,6 +34,8 @@ const ORDER: &[&str] = &[
 const BANS: &[(&str, &str, &str)] = &[
     ("main", "arch", "only load uses arch"),
     ("cli", "arch", "only load uses arch"),
+    ("importance", "arch", "only load uses arch"),
+    ("perplexity", "arch", "only load uses arch"),
     ("score", "arch", "only load uses arch"),
     ("generate", "arch", "only load uses arch"),
     ("meter", "arch", "only load uses arch"),
