@@ -2,7 +2,8 @@
 //!
 //! The bytes go to a hidden file beside the wanted one. It is synced before it takes the wanted name, so that a crash or a
 //! full disk never leaves half a file under that name, and an older file there stays as it was. A draft that is dropped before
-//! removes what it wrote.
+//! removes what it wrote. Only a regular file is ever replaced: a rename onto `/dev/null` would be the end of it. A symbolic link
+//! stays one, and the file that it points to is replaced.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -18,6 +19,8 @@ const BUFFER: usize = 1 << 18;
 #[derive(Debug)]
 pub struct Draft {
     path: PathBuf,
+    /// The path without symbolic links, if a file has it already.
+    target: PathBuf,
     /// Where the bytes are until [`Draft::publish`].
     unfinished: PathBuf,
     file: BufWriter<File>,
@@ -29,13 +32,15 @@ impl Draft {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when no file can be made in its folder.
+    /// [`Error::Io`] when no file can have this name: it is that of a folder, a device or a link to nothing, or nothing can be made
+    /// in its folder.
     pub fn create(path: &Path) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
+        let target = target(path).map_err(|source| Error::io(path, "create", source))?;
         loop {
             let number = NEXT.fetch_add(1, Relaxed);
             let name = format!(".wattle-{}-{number}.part", std::process::id());
-            let unfinished = path.with_file_name(name);
+            let unfinished = target.with_file_name(name);
             match OpenOptions::new()
                 .write(true)
                 .create_new(true)
@@ -44,6 +49,7 @@ impl Draft {
                 Ok(file) => {
                     return Ok(Self {
                         path: path.to_path_buf(),
+                        target,
                         unfinished,
                         file: BufWriter::with_capacity(BUFFER, file),
                         published: false,
@@ -80,13 +86,32 @@ impl Draft {
     /// [`Error::Io`] when the rest cannot be written or the file not be renamed; nothing has changed then.
     pub fn publish(mut self) -> Result<()> {
         self.seal()?;
-        fs::rename(&self.unfinished, &self.path)
+        fs::rename(&self.unfinished, &self.target)
             .map_err(|source| Error::io(&self.path, "rename the new file to this", source))?;
         self.published = true;
         // The name outlives a crash only when the folder is on the disk too. Some file systems cannot sync one.
-        let folder = self.path.parent().filter(|folder| *folder != Path::new(""));
+        let folder = self
+            .target
+            .parent()
+            .filter(|folder| *folder != Path::new(""));
         let _ = File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
         Ok(())
+    }
+}
+
+/// Where a file called `path` is to lie: behind symbolic links, in place of a regular file or of nothing.
+fn target(path: &Path) -> io::Result<PathBuf> {
+    let refused = |why| Err(io::Error::new(ErrorKind::InvalidInput, why));
+    if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return refused("it is the name of a folder");
+    }
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => refused("it is a folder"),
+        Ok(found) if !found.is_file() => refused("it is a device or a pipe, no regular file"),
+        Ok(_) => fs::canonicalize(path),
+        Err(_) if path.is_symlink() => refused("it is a link to a file that is not there"),
+        // Nothing has this name, or the folder cannot be entered, which making the draft will tell.
+        Err(_) => Ok(path.to_path_buf()),
     }
 }
 
@@ -110,6 +135,8 @@ impl Drop for Draft {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     fn folder(name: &str) -> PathBuf {
@@ -159,16 +186,53 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_cannot_be_had_leaves_nothing() {
+    fn a_name_that_no_file_can_have_is_refused_at_once() {
         let folder = folder("taken");
-        let taken = folder.join("a");
+        let (taken, lost) = (folder.join("a"), folder.join("lost"));
         fs::create_dir_all(taken.join("b")).expect("a folder in the way");
-        let error = Draft::create(&taken).expect("a draft").publish();
-        let said = error.expect_err("a folder has the name").to_string();
+        symlink(folder.join("nothing"), &lost).expect("a link");
+        for (path, why) in [
+            (taken, "it is a folder"),
+            (folder.join("new/"), "the name of a folder"),
+            (folder.join(".."), "the name of a folder"),
+            (PathBuf::from("/dev/null"), "a device"),
+            (lost, "a link to a file that is not there"),
+            (folder.join("no/a"), "No such file"),
+        ] {
+            let said = Draft::create(&path).expect_err("refused").to_string();
+            assert!(said.contains(": cannot create: "), "{said}");
+            assert!(said.contains(why), "{said}");
+        }
+        assert_eq!(names(&folder).len(), 2);
+        fs::remove_dir_all(&folder).expect("removed");
+    }
+
+    #[test]
+    fn a_name_that_is_taken_meanwhile_leaves_nothing() {
+        let folder = folder("meanwhile");
+        let path = folder.join("a");
+        let draft = Draft::create(&path).expect("a draft");
+        fs::create_dir_all(path.join("b")).expect("a folder in the way");
+        let said = draft.publish().expect_err("taken").to_string();
         assert!(said.contains("cannot rename"), "{said}");
         assert_eq!(names(&folder), ["a"]);
         fs::remove_dir_all(&folder).expect("removed");
-        let error = Draft::create(&folder.join("a")).expect_err("no folder");
-        assert!(error.to_string().contains("cannot create"), "{error}");
+    }
+
+    #[test]
+    fn a_link_stays_a_link() {
+        let folder = folder("link");
+        let (file, link) = (folder.join("far/file"), folder.join("link"));
+        fs::create_dir_all(folder.join("far")).expect("a folder");
+        fs::write(&file, "older").expect("a file");
+        symlink("far/file", &link).expect("a link");
+        let mut draft = Draft::create(&link).expect("a draft");
+        assert_eq!(draft.path(), link);
+        draft.write_all(b"newer").expect("written");
+        draft.publish().expect("published");
+        assert!(link.is_symlink(), "replaced");
+        assert_eq!(fs::read(&file).expect("a file"), b"newer");
+        assert_eq!(names(&folder.join("far")), ["file"]);
+        fs::remove_dir_all(&folder).expect("removed");
     }
 }
