@@ -4,23 +4,19 @@
 //! "\x93NUMPY" 1 0 | u16 length | "{'descr': '<f4', 'fortran_order': False, 'shape': (rows, cols), }" spaces "\n" | rows * cols f32
 //! ```
 //!
-//! All little-endian; the data begins at a multiple of 64 (format 1.0, `numpy/lib/format.py`). The rows go to a file beside the
-//! wanted one, which takes its name at the end: nobody reads half a matrix, and a failure leaves an older file as it was.
+//! All little-endian; the data begins at a multiple of 64 (format 1.0, `numpy/lib/format.py`). The file is a [`Draft`]: nobody reads half
+//! a matrix, and a failure leaves an older file as it was.
 
-use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::Path;
 
+use wattle::os::Draft;
 use wattle::{Error, Result};
 
 /// A matrix on its way to a file.
 #[derive(Debug)]
 pub(crate) struct NpyWriter {
-    path: PathBuf,
-    /// Where the rows are until all of them are there; removed when dropped before.
-    unfinished: PathBuf,
-    file: BufWriter<File>,
+    draft: Draft,
     /// (rows, columns)
     shape: (usize, usize),
     rows_written: usize,
@@ -30,22 +26,10 @@ impl NpyWriter {
     /// Begins a matrix of `shape` (rows, columns).
     ///
     /// # Errors
-    /// [`Error::Io`] when no file can be made beside `path`.
+    /// [`Error::Io`] when no file can have this name.
     pub(crate) fn create(path: &Path, shape: (usize, usize)) -> Result<Self> {
-        let name = path.file_name().ok_or_else(|| Error::Argument {
-            name: "--logits",
-            value: path.display().to_string(),
-            expected: "the name of a file".into(),
-        })?;
-        let mut hidden = OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".{}", std::process::id()));
-        let unfinished = path.with_file_name(hidden);
-        let file = File::create(&unfinished).map_err(|source| Error::io(path, "create", source))?;
         let mut writer = Self {
-            path: path.to_path_buf(),
-            unfinished,
-            file: BufWriter::new(file),
+            draft: Draft::create(path)?,
             shape,
             rows_written: 0,
         };
@@ -80,25 +64,15 @@ impl NpyWriter {
     ///
     /// # Panics
     /// When rows are missing.
-    pub(crate) fn finish(mut self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         assert_eq!(self.rows_written, self.shape.0, "rows are missing");
-        self.file
-            .flush()
-            .and_then(|()| fs::rename(&self.unfinished, &self.path))
-            .map_err(|source| Error::io(&self.path, "write", source))
+        self.draft.publish()
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file
+        self.draft
             .write_all(bytes)
-            .map_err(|source| Error::io(&self.path, "write", source))
-    }
-}
-
-impl Drop for NpyWriter {
-    fn drop(&mut self) {
-        // After finish() the file has its own name, and there is nothing to remove.
-        let _ = fs::remove_file(&self.unfinished);
+            .map_err(|source| Error::io(self.draft.path(), "write", source))
     }
 }
 
@@ -117,6 +91,9 @@ fn header((rows, columns): (usize, usize)) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
     use super::*;
 
     fn folder(name: &str) -> PathBuf {
