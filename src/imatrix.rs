@@ -72,15 +72,14 @@ impl Imatrix {
             None => Self::from_gguf(&Gguf::open(path)?)?,
         };
         for (name, entry) in &imatrix.entries {
-            let wrong = entry
-                .sums
-                .iter()
-                .find(|sum| !sum.is_finite() || **sum < 0.0);
-            if let Some(wrong) = wrong {
+            let mut numbers = entry.sums.iter().chain(&entry.counts);
+            if let Some(wrong) = numbers.find(|x| !x.is_finite() || **x < 0.0) {
                 let place = Place::Tensor(name.clone());
                 let found = wrong.to_string();
-                return Err(Error::file(path, place, "sums of squares", found)
-                    .advise("the file is broken: make it again"));
+                return Err(
+                    Error::file(path, place, "sums of squares, and counts", found)
+                        .advise("the file is broken: make it again"),
+                );
             }
         }
         imatrix.path = path.to_path_buf();

@@ -109,6 +109,13 @@ fn broken_files_are_refused() {
         ("a.counts", &[1, 1], f32, &1f32.to_le_bytes()),
     ]);
     refused("nan", &nan, &["\"a\"", "found NaN"]);
+    for count in [f32::NAN, f32::INFINITY, -1.0] {
+        let count = gguf(&[
+            ("a.in_sum2", &[1, 1], f32, &1f32.to_le_bytes()),
+            ("a.counts", &[1, 1], f32, &count.to_le_bytes()),
+        ]);
+        refused("count", &count, &["\"a\"", "and counts, found"]);
+    }
 }
 
 #[test]
