@@ -176,7 +176,8 @@ pub struct Done {
 /// # Errors
 ///
 /// `out` is a file of the model, or exists and `options` do not allow to replace it; a weight is not finite or not in the
-/// new type; a file cannot be written. Nothing has changed then.
+/// new type; a file cannot be written. Nothing has changed then, unless it was the name that one of several files could not get:
+/// those before it have theirs.
 ///
 /// # Panics
 ///

@@ -212,6 +212,36 @@ fn a_split_model_stays_split() {
 }
 
 #[test]
+fn a_key_of_several_files_is_merged_once() {
+    let folder = Folder::new("quantize-merge");
+    for no in 0..3_u16 {
+        let mut head = Writer::new();
+        head.key("split.no", no).expect("a key");
+        head.key("split.count", 3_u16).expect("a key");
+        head.key("split.tensors.count", 2_i32).expect("a key");
+        if no > 0 {
+            head.key("note", u32::from(no)).expect("a key");
+            head.align(64).expect("a key");
+            let name = format!("{no}.weight");
+            head.tensor(&name, &[1], GgmlType::F32).expect("a tensor");
+        }
+        let mut body = head.start(Vec::new()).expect("in memory");
+        if no > 0 {
+            body.write(&[0; 4]).expect("in memory");
+        }
+        let name = format!("old-0000{}-of-00003.gguf", no + 1);
+        folder.file(&name, &body.finish().expect("in memory"));
+    }
+    let old = folder.path.join("old-00001-of-00003.gguf");
+    let out = folder.path.join("new.gguf");
+    let ran = quantize([text(&old), text(&out), "Q8_0", "--merge"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let new = Gguf::open(&out).expect("one file");
+    assert_eq!(new.metadata().u32("note").expect("a number"), Some(1));
+    assert_eq!(new.tensors().len(), 2);
+}
+
+#[test]
 fn what_is_read_is_never_written_over() {
     let folder = Folder::new("quantize-over");
     let bytes = fs::read(data("hf/llama.gguf")).expect("a model");
@@ -228,6 +258,8 @@ fn what_is_read_is_never_written_over() {
     quantize([text(&source), "/dev/null", "Q8_0", "-f"]).fails(2, &["--dry-run"]);
     let lost = folder.path.join("no/such/folder.gguf");
     quantize([text(&source), text(&lost), "Q8_0"]).fails(1, &[text(&lost), "cannot create"]);
+    let folders = format!("{}/", folder.path.join("new").display());
+    quantize([text(&source), &folders, "Q8_0"]).fails(1, &[&folders, "the name of a folder"]);
     assert_eq!(names(&folder), before);
     assert_eq!(fs::read(&source).expect("a model"), bytes);
 
@@ -442,6 +474,14 @@ fn an_importance_matrix_is_used_and_recorded() {
     ] {
         let ran = quantize([&data(model), text(&out), "Q4_0", "--imatrix", &matrix]);
         ran.fails(1, &[&matrix, parts[0], parts[1], "another model"]);
+    }
+    // Numbers of layers that no model has.
+    for layer in [i64::MIN, i64::MAX] {
+        let name = format!("blk.{layer}.a.weight");
+        let weights = vec![1.0; 64];
+        let model = strange(&folder, "huge.gguf", &[(&name, &[32, 2], weights)]);
+        let ran = quantize([text(&model), text(&out), "Q4_0", "--imatrix", &matrix]);
+        ran.fails(1, &[&matrix, "tensors of layers", "another model"]);
     }
     let copy = folder.file("copy.gguf", &fs::read(&matrix).expect("a matrix"));
     let ran = quantize([&source, text(&copy), "Q4_0", "-f", "--imatrix", text(&copy)]);

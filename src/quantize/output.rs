@@ -81,10 +81,11 @@ pub(super) fn head(
         no..no + 1
     };
     for shard in shards {
-        let first = shard == no;
         for (key, value) in model.metadata_of(shard).iter() {
             let split = options.merge && key.starts_with("split.");
-            if split || (!first && model.metadata_of(no).get(key).is_some()) {
+            // Of a key that several files have, the first counts.
+            let known = |earlier| model.metadata_of(earlier).get(key).is_some();
+            if split || (no..shard).any(known) {
                 continue;
             }
             if key == ALIGNMENT {

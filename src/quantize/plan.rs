@@ -97,7 +97,8 @@ pub(super) fn layer(name: &str) -> i64 {
     let number = name
         .strip_prefix("blk.")
         .and_then(|rest| rest.split('.').next());
-    number.and_then(|n| n.parse().ok()).unwrap_or(-1)
+    let number = number.and_then(|n| n.parse::<u32>().ok());
+    number.map_or(-1, i64::from)
 }
 
 /// `wanted`, or what llama.cpp takes in its place when the rows of `tensor` are no whole number of its blocks.
