@@ -4,7 +4,8 @@
 //! The flags have llama.cpp's names; those that it writes with one dash and several letters are accepted so too.
 //!
 //! The text that was asked for goes to standard output and nothing else does: progress, notes and the closing line go to standard
-//! error. Exit codes: 0, 1 for a failure, 2 for wrong usage (clap's, and values out of range), 130 after Ctrl-C.
+//! error. Exit codes: 0, 1 for a failure, 2 for wrong usage (clap's, and values out of range), 130 after Ctrl-C, 143
+//! after SIGTERM.
 
 use core::fmt;
 use std::ffi::OsString;

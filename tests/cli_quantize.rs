@@ -7,9 +7,10 @@ mod program;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use program::{Folder, Ran, command, finish, wattle};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use wattle::gguf::{GgmlType, Gguf, Writer};
 use wattle_kernels::{Format, decode};
@@ -239,6 +240,35 @@ fn a_key_of_several_files_is_merged_once() {
     let new = Gguf::open(&out).expect("one file");
     assert_eq!(new.metadata().u32("note").expect("a number"), Some(1));
     assert_eq!(new.tensors().len(), 2);
+}
+
+#[test]
+fn a_signal_leaves_nothing() {
+    let folder = Folder::new("quantize-signal");
+    let mut head = Writer::new();
+    let rows = 1_u64 << 20;
+    head.tensor("a.weight", &[256, rows], GgmlType::F32)
+        .expect("a tensor");
+    // A gigabyte of zeros, of which the disk holds none: the program is at work for seconds.
+    let model = folder.file("old.gguf", b"");
+    let mut file = fs::File::create(&model).expect("a file");
+    drop(head.start(&mut file).expect("written"));
+    let start = file.metadata().expect("a file").len();
+    file.set_len(start + rows * 256 * 4).expect("a longer file");
+    let out = folder.path.join("new.gguf");
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let mut program = command();
+        program.args(["quantize", text(&model), text(&out), "Q6_K"]);
+        let program = program.stderr(Stdio::piped());
+        let mut child = program.spawn().expect("the program starts");
+        while names(&folder).len() == 1 && child.try_wait().expect("a child").is_none() {
+            std::thread::yield_now();
+        }
+        kill_process(Pid::from_child(&child), signal).expect("a signal");
+        let ended = child.wait_with_output().expect("the program ends");
+        assert_eq!(ended.status.code(), Some(code), "{ended:?}");
+        assert_eq!(names(&folder), ["old.gguf"]);
+    }
 }
 
 #[test]

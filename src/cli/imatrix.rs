@@ -16,7 +16,7 @@ use wattle::perplexity::Chunks;
 use wattle::{Error, Result};
 
 use super::input::TextArgs;
-use super::interrupt::{self, Interrupt};
+use super::interrupt::Interrupt;
 use super::model::ModelArgs;
 use super::{corpus, progress, say, written};
 
@@ -54,7 +54,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     check_output(&args.output)?;
     let text = args.text.read()?;
-    let interrupt = Interrupt::install()?;
+    let interrupt = Interrupt::install_for_work()?;
     let model = args.model.load()?;
     let context = corpus::context(&model, args.model.ctx_size()).unwrap_or(corpus::CONTEXT);
     let tokens = corpus::encode(model.tokenizer()?, &text, args.parse_special);
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     let start = Instant::now();
     let imatrix = learn(&mut session, &chunks, args.text.name(), options, &mut go_on)?;
     if answering.is_over() {
-        return Ok(ExitCode::from(interrupt::EXIT_CODE));
+        return Ok(interrupt.exit_code());
     }
     let mut work = Phase::default();
     work.add(chunks.tokens().len(), start.elapsed());

@@ -14,7 +14,7 @@ use wattle::perplexity::{Base, Chunks, Divergence, Judge, Mean, Perplexity, Savi
 use wattle::{Error, Model, Result};
 
 use super::input::TextArgs;
-use super::interrupt::{self, Interrupt};
+use super::interrupt::Interrupt;
 use super::model::ModelArgs;
 use super::{corpus, progress, say};
 
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
         Some(_) => args.text.given()?,
         None => Some(args.text.read()?),
     };
-    let interrupt = Interrupt::install()?;
+    let interrupt = Interrupt::install_for_work()?;
     let model = args.model.load()?;
     let n_vocab = model.transformer().config().n_vocab;
     let context = context(args, &model, base.as_ref())?;
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     let chunks = Chunks::new(&tokens, context, args.chunks, corpus::bos(&model)?)?;
 
     let Some(done) = outcome(args, &model, &chunks, base, &interrupt)? else {
-        return Ok(ExitCode::from(interrupt::EXIT_CODE));
+        return Ok(interrupt.exit_code());
     };
     if args.json {
         report::json(&done, &model, &chunks, args.kl_base.as_deref(), out)?;

@@ -32,7 +32,7 @@ use wattle::pool::Pool;
 use wattle::quantize::{self, Mix, Options, TensorType, unguided, writable};
 use wattle::{Error, Result};
 
-use super::interrupt::{self, Interrupt};
+use super::interrupt::Interrupt;
 use super::{progress, written};
 use report::Report;
 
@@ -155,7 +155,7 @@ impl Args {
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     let (path, mix) = args.target()?;
     let options = args.options(mix)?;
-    let interrupt = Interrupt::install()?;
+    let interrupt = Interrupt::install_for_work()?;
     let model = Gguf::open(&args.model)?;
     let steps = quantize::plan(&model, &options)?;
     let mut report = Report::new(&model, mix, &steps);
@@ -176,7 +176,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
         };
         let done = quantize::write(&model, path, &steps, &options, &pool, &mut go_on)?;
         let Some(done) = done else {
-            return Ok(ExitCode::from(interrupt::EXIT_CODE));
+            return Ok(interrupt.exit_code());
         };
         report.finish(done, started.elapsed(), pool.threads());
     }

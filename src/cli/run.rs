@@ -16,7 +16,7 @@ use wattle::{Error, Result};
 use super::answer::answer;
 use super::chat::{self, Opening};
 use super::input::{self, TextArgs};
-use super::interrupt::{self, Interrupt};
+use super::interrupt::Interrupt;
 use super::model::ModelArgs;
 use super::sampling::{SamplingArgs, seed_note};
 use super::{say, written};
@@ -135,7 +135,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     };
     say(format_args!("wattle: {speed}{}", seed_note(&sampler)));
     Ok(match end {
-        Some(End::Stopped) => ExitCode::from(interrupt::EXIT_CODE),
+        Some(End::Stopped) => interrupt.exit_code(),
         _ => ExitCode::SUCCESS,
     })
 }

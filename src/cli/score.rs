@@ -15,7 +15,7 @@ use wattle::tokenizer::{EncodeOptions, Tokenizer};
 use wattle::{Error, Result};
 
 use super::input::{self, TextArgs};
-use super::interrupt::{self, Interrupt};
+use super::interrupt::Interrupt;
 use super::model::ModelArgs;
 use super::npy::NpyWriter;
 use super::{progress, written};
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
         Some(_) => None,
         None => Some(args.text.read()?),
     };
-    let interrupt = Interrupt::install()?;
+    let interrupt = Interrupt::install_for_work()?;
     let model = args.model.load()?;
     let tokenizer = model.tokenizer();
     let ids = match (&args.tokens, text) {
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     };
     let mut session = args.model.session(&model)?;
     let Some(scores) = compute(&mut session, &ids, args, &interrupt)? else {
-        return Ok(ExitCode::from(interrupt::EXIT_CODE));
+        return Ok(interrupt.exit_code());
     };
     let names = Names(model.tokenizer().ok());
     if args.json {
