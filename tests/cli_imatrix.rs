@@ -128,7 +128,7 @@ fn what_cannot_be_learned_from_or_written_to_is_refused() {
     wattle([&short[..], &["--chunks", "0"]].concat()).fails(2, &["--chunks 0"]);
     wattle([&short[..], &["-c", "1"]].concat()).fails(2, &["-c 1", "at least 3"]);
     let nowhere = Path::new("/no/such/folder/a.gguf");
-    learn(&model, nowhere, &["--chunks", "1"])
-        .fails(1, &["/no/such/folder/a.gguf", "cannot create"]);
+    // Before the work: the model is not even opened.
+    learn("/no/such/model", nowhere, &[]).fails(1, &["/no/such/folder/a.gguf", "cannot create"]);
     assert!(!out.exists(), "a file after a failure");
 }

@@ -11,6 +11,7 @@ use std::time::Instant;
 use wattle::imatrix::Imatrix;
 use wattle::importance::{LearnOptions, learn};
 use wattle::meter::Phase;
+use wattle::os::Draft;
 use wattle::perplexity::Chunks;
 use wattle::{Error, Result};
 
@@ -96,11 +97,12 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Refuses to write over anything but an importance matrix, before the work is done.
+/// Refuses to write over anything but an importance matrix, or where no file can be made, before the work is done.
 fn check_output(path: &Path) -> Result<()> {
     let replaced = path.is_file() && Imatrix::open(path).is_ok();
     if replaced || !path.exists() {
-        return Ok(());
+        // Leaves nothing.
+        return Draft::create(path).map(drop);
     }
     Err(Error::Argument {
         name: "-o",
