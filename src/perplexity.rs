@@ -199,9 +199,12 @@ pub fn measure(
     Ok(())
 }
 
-/// `-ln p(id)` by a row of logits, whose [`log_sum_exp`] is `norm`.
+/// `-ln p(id)` by a row of logits, whose [`log_sum_exp`] is `norm`. A token without any probability would make the mean infinite.
 fn nll(logits: &[f32], norm: f64, id: u32) -> Result<f64> {
     match logits.get(id as usize) {
+        Some(&f32::NEG_INFINITY) => Err(Error::Logits {
+            what: format!("token {id}, which comes next, has no probability"),
+        }),
         Some(&logit) => Ok(norm - f64::from(logit)),
         None => Err(Error::TokenId {
             id: id.into(),

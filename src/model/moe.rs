@@ -171,7 +171,7 @@ impl Moe {
         }
         step.show_experts(&self.gate, &work.starts, input);
         // In a merged tensor both are one matrix.
-        if self.up.name() != self.gate.name() {
+        if step.watch.is_some() && self.up.name() != self.gate.name() {
             step.show_experts(&self.up, &work.starts, input);
         }
         let a = acts.quantize(step.isa, input, width);

@@ -153,7 +153,8 @@ impl Base {
             return Err(fault(&what, format!("{length} bytes")).advise(hint));
         }
 
-        let n_tokens = chunks * context;
+        // A file of that length may still not fit the addresses of a small machine.
+        let n_tokens = chunks.saturating_mul(context);
         let mut tokens = reserved(n_tokens, || format!("the {n_tokens} tokens of a text"))?;
         let mut bytes = [0; 4];
         for place in 0..n_tokens {

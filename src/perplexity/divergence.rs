@@ -76,7 +76,7 @@ impl Distance {
         if !(1.0 - SUM_BOUND..=1.0 + SUM_BOUND).contains(&sum) {
             return Err(base.bad_row(i, format!("a sum of {sum:.3e}")));
         }
-        if kl.is_nan() || nll.is_infinite() || kl.is_infinite() {
+        if !kl.is_finite() {
             return Err(Error::Logits {
                 what: format!(
                     "a token that the base model gives a chance has none, before token {id}"

@@ -154,6 +154,23 @@ fn a_model_too_small_is_refused() {
     assert!(matches!(error, Error::ContextFull { .. }), "{error}");
 }
 
+#[test]
+fn a_token_without_a_probability_is_named() {
+    let folder = Folder::new("impossible");
+    let pool = Pool::start(1, None).unwrap();
+    let chunks = Chunks::new(&[0, 1, 2, 0], 4, None, None).unwrap();
+    let saving = Saving::create(&folder.0.join("base"), &chunks, 3).unwrap();
+    let judges: [Box<dyn Judge>; 2] = [Box::new(Perplexity::default()), Box::new(saving)];
+    for mut judge in judges {
+        let logits = [0.0, f32::NEG_INFINITY, 1.0];
+        let error = judge.take(&pool, &[1], &logits).unwrap_err();
+        assert!(matches!(error, Error::Logits { .. }), "{error}");
+        assert!(error.to_string().contains("token 1"), "{error}");
+        assert_eq!(judge.nll().count(), 0);
+    }
+    assert_eq!(folder.names(), [""; 0]);
+}
+
 /// A folder of its own.
 struct Folder(PathBuf);
 
