@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{ExitCode, Termination};
 
 use clap::{CommandFactory, Parser, Subcommand};
-use wattle::{Error, Result};
+use wattle::{Error, Result, demo};
 
 mod answer;
 mod chat;
@@ -69,11 +69,7 @@ subcommands! {
 
 /// DeepSeek-style language models from GGUF files on small machines.
 #[derive(Debug, Parser)]
-#[command(
-    name = "wattle",
-    disable_version_flag = true,
-    arg_required_else_help = true
-)]
+#[command(name = "wattle", disable_version_flag = true)]
 #[command(
     after_help = "Environment:\n  WATTLE_ISA  use at most this instruction set (see --version)"
 )]
@@ -94,7 +90,18 @@ impl Cli {
     /// Does what was asked for.
     pub(crate) fn run(&self) -> Result<ExitCode> {
         let mut out = BufWriter::new(io::stdout().lock());
-        let done = match &self.command {
+        let story;
+        let command = match &self.command {
+            None if !self.version && demo::is_here() => {
+                say(format_args!(
+                    "wattle: a story; `wattle --help` says what else it can do"
+                ));
+                story = Self::parse_from(STORY).command;
+                story.as_ref()
+            }
+            command => command.as_ref(),
+        };
+        let done = match command {
             _ if self.version => {
                 let isa = wattle::load::choose_isa(None)?;
                 let version = env!("CARGO_PKG_VERSION");
@@ -113,6 +120,15 @@ impl Cli {
         written(out.flush()).and(done)
     }
 }
+
+/// What `wattle` alone does.
+const STORY: [&str; 5] = [
+    "wattle",
+    "run",
+    "--single-turn",
+    "--cnv",
+    "--prompt=Tell me a story.",
+];
 
 /// The flags that llama.cpp writes with one dash and several letters; clap would read `-ctk` as `-c tk`.
 const ONE_DASH: &[(&str, &str)] = &[

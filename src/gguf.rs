@@ -115,6 +115,15 @@ impl Gguf {
         Self::assemble(path, Data::Memory(bytes.into()), Ask::Whole)
     }
 
+    /// As [`Gguf::from_bytes`], of bytes that are part of the program: none is copied.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Gguf::from_bytes`].
+    pub fn from_static(path: &Path, bytes: &'static [u8]) -> Result<Self> {
+        Self::assemble(path, Data::Static(bytes), Ask::Whole)
+    }
+
     /// As [`Gguf::open_head`], of bytes in memory, which errors call `path`.
     ///
     /// # Errors

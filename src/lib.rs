@@ -51,6 +51,7 @@
 //! |---|---|
 //! | [`load`] | path and machine to [`Model`]: the one place where files, architectures, kernels and cores meet |
 //! | [`quantize`], [`imatrix`] | a model file to smaller types; how much each column of a weight matters |
+//! | [`demo`] | the model in the box, `wattle-tales` |
 //! | [`gguf`] | reader (bounds-checked, memory-mapped, split files) and writer |
 //! | [`arch`] | one recipe a file: keys to config, tensor names to weights |
 //! | [`model`] | config, weights, caches, and the forward pass |
@@ -64,6 +65,7 @@
 
 pub mod arch;
 pub mod chat;
+pub mod demo;
 pub mod error;
 pub mod generate;
 pub mod gguf;

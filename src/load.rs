@@ -7,6 +7,7 @@ use wattle_kernels::Isa;
 
 use crate::arch;
 use crate::chat::ChatTemplate;
+use crate::demo;
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 use crate::model::Transformer;
@@ -49,9 +50,22 @@ impl Model {
     /// # Errors
     /// As [`Model::load`], and when an option asks for something that this machine does not have.
     pub fn load_with(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
+        Self::assemble(options, || Gguf::open(path.as_ref()))
+    }
+
+    /// Loads [the model in the box](crate::demo), which tells stories.
+    ///
+    /// # Errors
+    /// When this program was built without it, or an option asks for something that this machine does not have.
+    pub fn demo(options: &LoadOptions) -> Result<Self> {
+        Self::assemble(options, demo::gguf)
+    }
+
+    /// The options are checked before the file is read.
+    fn assemble(options: &LoadOptions, gguf: impl FnOnce() -> Result<Gguf>) -> Result<Self> {
         let isa = choose_isa(options.isa.as_deref())?;
         let pool = Pool::new(options.threads)?;
-        let gguf = Gguf::open(path.as_ref())?;
+        let gguf = gguf()?;
         let transformer = arch::build(&gguf, isa)?;
         Ok(Self {
             gguf,

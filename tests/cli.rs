@@ -12,12 +12,6 @@ const RUNNING: [&[&str]; 2] = [
 ];
 
 #[test]
-fn nothing_asked_for_shows_how_to_ask() {
-    let ran = wattle([] as [&str; 0]);
-    ran.fails(2, &["Usage: wattle", "run", "score"]);
-}
-
-#[test]
 fn help_goes_to_stdout() {
     for args in [
         &["--help"][..],
@@ -60,7 +54,6 @@ fn the_instruction_set_can_be_capped_but_not_invented() {
 fn wrong_usage_is_exit_code_2() {
     for (args, part) in [
         (&["walk"][..], "walk"),
-        (&["run"], "--model"),
         (&["run", "-m", "x", "--no-such-flag"], "--no-such-flag"),
         (&["run", "-m", "x", "-n", "many"], "many"),
         (&["run", "-m", "x", "-p", "a", "-f", "b"], "--file"),

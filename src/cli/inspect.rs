@@ -26,18 +26,18 @@ mod text;
 mod traffic;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::written;
 use report::Report;
-use wattle::Result;
 use wattle::gguf::Gguf;
+use wattle::{Result, demo};
 
 /// Arguments of `wattle inspect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The model; of a split model the first file
-    #[arg(value_name = "FILE", required_unless_present = "model")]
+    #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// The same, as the other subcommands take it
     #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
@@ -51,10 +51,12 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// The file, whichever way it was given; clap sees to it that it was.
-    fn file(&self) -> &Path {
-        let given = self.file.as_deref().or(self.model.as_deref());
-        given.unwrap_or(Path::new(""))
+    /// The file, whichever way it was given, or else the one in the box.
+    fn open(&self) -> Result<Gguf> {
+        match self.file.as_deref().or(self.model.as_deref()) {
+            Some(path) => Gguf::open_head(path),
+            None => demo::gguf(),
+        }
     }
 }
 
@@ -64,7 +66,7 @@ impl Args {
 ///
 /// The file cannot be read, is no GGUF or is broken; `out` cannot be written.
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
-    let model = Gguf::open_head(args.file())?;
+    let model = args.open()?;
     let report = Report::of(&model, args.ctx);
     let text = if args.json {
         report.json()

@@ -1,8 +1,9 @@
 //! Flags about the model and the memory it works in, shared by the subcommands that run one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use wattle::demo;
 use wattle::generate::{Session, SessionOptions};
 use wattle::load::{LoadOptions, Model};
 use wattle::model::CacheType;
@@ -14,9 +15,9 @@ use super::{progress, say};
 /// Which model, and how it runs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ModelArgs {
-    /// Model file (GGUF); of a split model the first part
+    /// Model file (GGUF); of a split model the first part [default: the small one in the box, which tells stories]
     #[arg(short, long, value_name = "FILE")]
-    pub(crate) model: PathBuf,
+    model: Option<PathBuf>,
     /// Threads [default: the big cores that this process may use]
     #[arg(short, long, value_name = "N")]
     threads: Option<usize>,
@@ -41,6 +42,11 @@ enum Cache {
 }
 
 impl ModelArgs {
+    /// The model's path, or what stands for it.
+    pub(crate) fn name(&self) -> &Path {
+        self.model.as_deref().unwrap_or(Path::new(demo::NAME))
+    }
+
     /// Checks the flags, then loads the model.
     pub(crate) fn load(&self) -> Result<Model> {
         for (name, value) in [("-t", self.threads), ("-b", Some(self.batch_size))] {
@@ -56,8 +62,18 @@ impl ModelArgs {
             threads: self.threads,
             ..LoadOptions::default()
         };
-        let _shown = progress::Spinner::new(format!("loading {}", self.model.display()));
-        let model = Model::load_with(&self.model, &options)?;
+        let _shown = progress::Spinner::new(format!("loading {}", self.name().display()));
+        let model = match &self.model {
+            Some(path) => Model::load_with(path, &options)?,
+            None => {
+                let model = Model::demo(&options)?;
+                say(format_args!(
+                    "wattle: note: without -m FILE, {} in the box is used: it tells short stories and knows nothing else",
+                    demo::NAME
+                ));
+                model
+            }
+        };
         model.pool().confine_caller();
         Ok(model)
     }

@@ -108,7 +108,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
         }
         None if args.cnv => {
             return Err(Error::Unsupported {
-                path: args.model.model.clone(),
+                path: args.model.name().into(),
                 what: "a chat".into(),
                 hint: "the file has no chat template; without --cnv a text is continued".into(),
             });

@@ -20,15 +20,15 @@ use serde_json::json;
 use super::{input, say, written};
 use wattle::gguf::Gguf;
 use wattle::tokenizer::{EncodeOptions, TokenKind, Tokenizer};
-use wattle::{Error, Result};
+use wattle::{Error, Result, demo};
 
 /// Arguments of `wattle tokenize`.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("input").required(true).args(["prompt", "file", "ids"]))]
 pub(crate) struct Args {
-    /// The model; of a split model the first file
+    /// The model; of a split model the first file [default: the one in the box]
     #[arg(short, long, value_name = "FILE")]
-    model: PathBuf,
+    model: Option<PathBuf>,
     /// The text
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
@@ -56,7 +56,10 @@ pub(crate) struct Args {
 /// A file cannot be read, the model has no tokenizer or a broken one, an id is outside the vocabulary, `out` cannot be
 /// written.
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
-    let gguf = Gguf::open_head(&args.model)?;
+    let gguf = match &args.model {
+        Some(path) => Gguf::open_head(path)?,
+        None => demo::gguf()?,
+    };
     if let Some(cut) = gguf.cut() {
         say(format_args!("wattle: note: {cut}"));
     }

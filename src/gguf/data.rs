@@ -1,4 +1,4 @@
-//! The bytes of one file: mapped from disk, or held in memory.
+//! The bytes of one file: mapped from disk, held in memory, or part of the program.
 
 use core::fmt;
 use core::ops::{Deref, Range};
@@ -13,6 +13,8 @@ pub(super) enum Data {
     Map(Mapped),
     /// Bytes given by the caller.
     Memory(Arc<[u8]>),
+    /// Bytes that are always there.
+    Static(&'static [u8]),
 }
 
 impl Deref for Data {
@@ -22,6 +24,7 @@ impl Deref for Data {
         match self {
             Self::Map(map) => map,
             Self::Memory(bytes) => bytes,
+            Self::Static(bytes) => bytes,
         }
     }
 }
@@ -50,7 +53,7 @@ impl TensorBytes {
     pub fn mapping(&self) -> Option<(&Mapped, Range<usize>)> {
         match &self.data {
             Data::Map(map) => Some((map, self.range.clone())),
-            Data::Memory(_) => None,
+            Data::Memory(_) | Data::Static(_) => None,
         }
     }
 }

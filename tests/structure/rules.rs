@@ -16,6 +16,7 @@ const ORDER: &[&str] = &[
     "meter",
     "load",
     "quantize",
+    "demo",
     "arch",
     "model",
     "sample",
