@@ -70,6 +70,7 @@ subcommands! {
 /// DeepSeek-style language models from GGUF files on small machines.
 #[derive(Debug, Parser)]
 #[command(name = "wattle", disable_version_flag = true)]
+#[cfg_attr(not(feature = "demo"), command(arg_required_else_help = true))]
 #[command(
     after_help = "Environment:\n  WATTLE_ISA  use at most this instruction set (see --version)"
 )]

@@ -4,7 +4,7 @@
 #[path = "cli/program.rs"]
 mod program;
 
-use program::wattle;
+use program::{Folder, wattle};
 
 #[test]
 fn nothing_asked_for_shows_how_to_ask() {
@@ -21,4 +21,12 @@ fn a_model_must_be_named() {
     ] {
         wattle(args).fails(2, &["-m", "a model file", "built without"]);
     }
+}
+
+#[test]
+fn a_file_that_is_named_is_opened() {
+    let folder = Folder::new("left-out");
+    let broken = folder.file("broken.gguf", b"GGUF");
+    let broken = broken.to_str().expect("a plain path");
+    wattle(["run", "-m", broken, "-p", "Once"]).fails(1, &["broken.gguf"]);
 }
