@@ -1,6 +1,5 @@
 //! One answer, printed as it comes.
 
-use core::ops::ControlFlow;
 use std::io::Write;
 
 use wattle::Result;
@@ -33,10 +32,7 @@ pub(crate) fn answer(
     let context = session.capacity();
     let mut go_on = |done, total| {
         bar.at(done, total);
-        match answering.is_over() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
+        answering.go_on()
     };
     let options = GenerateOptions { n, logprobs: false };
     let mut pieces = session.generate_watched(prompt, sampler, options, &mut go_on)?;

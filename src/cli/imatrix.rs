@@ -2,7 +2,6 @@
 //!
 //! The file is llama.cpp's, and so are its numbers: either program can use those of the other.
 
-use core::ops::ControlFlow;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -65,10 +64,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     let answering = interrupt.answering();
     let mut go_on = |done, total| {
         bar.at(done, total);
-        match answering.is_over() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
+        answering.go_on()
     };
     let options = LearnOptions {
         output: args.process_output,

@@ -7,6 +7,7 @@
 //! Work that writes a file takes SIGTERM (`kill`, `timeout`, a service that is stopped) the same way, so that no unfinished file stays
 //! behind. Not SIGHUP: a handler would undo `nohup`.
 
+use core::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -82,6 +83,14 @@ impl Answering<'_> {
     /// Whether the answer should end.
     pub(crate) fn is_over(&self) -> bool {
         self.0.asked.load(Ordering::SeqCst)
+    }
+
+    /// The same, as long work asks for it.
+    pub(crate) fn go_on(&self) -> ControlFlow<()> {
+        match self.is_over() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
     }
 }
 

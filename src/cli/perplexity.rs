@@ -3,7 +3,6 @@
 //! One line, `perplexity 12.3456 +/- 0.1234`, or a line for each number of a comparison, or the same as JSON. Numbers are
 //! comparable with those of llama.cpp's perplexity tool, and so are the files of `--kl-base`.
 
-use core::ops::ControlFlow;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -175,10 +174,7 @@ fn run_past(
             bar.say(format!("perplexity {:.2}", nll.estimate().exp()));
         }
         bar.at(done, total);
-        match answering.is_over() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
+        answering.go_on()
     };
     measure(&mut session, model.pool(), chunks, judge, &mut go_on)?;
     let mut work = Phase::default();

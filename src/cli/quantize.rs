@@ -20,7 +20,6 @@
 
 mod report;
 
-use core::ops::ControlFlow;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -169,10 +168,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
         let answering = interrupt.answering();
         let mut go_on = |at: quantize::Progress<'_>| {
             bar.at(at.done_bytes, at.tensor);
-            match answering.is_over() {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
+            answering.go_on()
         };
         let done = quantize::write(&model, path, &steps, &options, &pool, &mut go_on)?;
         let Some(done) = done else {

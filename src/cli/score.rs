@@ -3,7 +3,6 @@
 //! One line a token (position, id, log-probability, text) and one for the total, or the same as JSON. With `--logits` the raw
 //! logits go to a file too, one row a token, what the model says after it.
 
-use core::ops::ControlFlow;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -103,10 +102,7 @@ fn compute(
     let answering = interrupt.answering();
     let mut go_on = |done, total| {
         bar.at(done, total);
-        match answering.is_over() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
+        answering.go_on()
     };
     rows(session, ids, &mut go_on, &mut |position, logits| {
         if let Some(npy) = &mut npy {
