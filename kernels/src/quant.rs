@@ -192,7 +192,7 @@ pub fn decode(format: Format, bytes: &[u8], out: &mut [f32]) {
 /// Encodes whole blocks: the stored block is the one of least squared error that the format's search finds.
 ///
 /// `importance` is what the square of an error counts, column by column: the mean square of the activation that meets the
-/// weight. Without it every weight counts alike. NaN counts as 0 (in `x` and in `importance`), and what a format cannot
+/// weight. Without it a large weight counts a little more than a small one. NaN counts as 0 (in `x` and in `importance`), and what a format cannot
 /// hold as the largest that it can: every block decodes to finite weights.
 ///
 /// ```

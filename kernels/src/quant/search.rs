@@ -2,8 +2,9 @@
 //!
 //! An encoder looks for the block that minimises `sum(w_i * (x_i - decoded_i)^2)` with the *stored* fields: scales are rounded to f16
 //! (or to their 6 bits) before the last rounding of the weights, not after. `w` is the importance of the column (the mean square
-//! of the activation that meets it, so that the sum is the error of the product), or 1: no weighing by `|x|`, because a
-//! product does not care where in the range of a weight its error lies.
+//! of the activation that meets it, so that the sum is the error of the product). Where that is not known, `w` is `|x|` plus its
+//! mean: a network leans on its large weights, which equal weighing is the first to cut. (SmolLM2 as `Q4_0`: KL 0.243 and 0.460
+//! from its source on two texts, where equal weighing gives 0.270 and 0.504, and `x^2`, which goes too far, 0.291 and 0.499.)
 //!
 //! Three searches serve every format:
 //! - `scale`: `x = d * level`, levels signed integers or a table;
@@ -27,7 +28,7 @@ pub(crate) mod super_scale;
 pub(crate) struct Unit<const N: usize> {
     /// The weights; the largest magnitude lies in `1 .. 2`, or all are 0.
     pub(crate) x: [f32; N],
-    /// What the square of an error counts, `2^-20 ..= 1 + 2^-20`.
+    /// What the square of an error counts; above 0, unless all weights are 0.
     pub(crate) w: [f32; N],
     /// The weights are `x * 2^exponent`.
     exponent: i32,
@@ -40,9 +41,11 @@ impl<const N: usize> Unit<N> {
         let largest = x.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
         let exponent = log2(largest);
         let (a, b) = powers(-exponent);
+        let x = x.map(|x| x * a * b);
+        let w = importance.and_then(by_importance);
         Unit {
-            x: x.map(|x| x * a * b),
-            w: importance.map_or([1.0; N], weigh),
+            x,
+            w: w.unwrap_or_else(|| by_size(&x)),
             exponent,
         }
     }
@@ -70,14 +73,19 @@ impl<const N: usize> Unit<N> {
     }
 }
 
-/// Importance relative to the largest. A column that never saw an activation still counts a millionth: its weights stay sensible.
-fn weigh<const N: usize>(importance: &[f32; N]) -> [f32; N] {
+/// Importance relative to the largest; `None` where no column has any. A column that never saw an activation still counts a
+/// millionth: its weights stay sensible.
+fn by_importance<const N: usize>(importance: &[f32; N]) -> Option<[f32; N]> {
     let sound = importance.map(|v| if v > 0.0 { v.min(f32::MAX) } else { 0.0 });
     let largest = sound.iter().fold(0.0_f32, |m, v| m.max(*v));
-    if largest == 0.0 {
-        return [1.0; N];
-    }
-    sound.map(|v| v / largest + 1.0 / 1_048_576.0)
+    (largest > 0.0).then(|| sound.map(|v| v / largest + 1.0 / 1_048_576.0))
+}
+
+/// Magnitude plus the mean magnitude.
+fn by_size<const N: usize>(x: &[f32; N]) -> [f32; N] {
+    let size = x.map(f32::abs);
+    let mean = sum(&size) / N as f32;
+    size.map(|size| mean + size)
 }
 
 /// NaN as 0, infinities as the largest f32.
@@ -202,10 +210,24 @@ mod tests {
     }
 
     #[test]
-    fn importance_that_says_nothing_weighs_alike() {
+    fn without_importance_large_weights_count_more() {
+        let x = [1.0, -1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0];
+        let w = [
+            1.3125, 1.3125, 0.8125, 0.3125, 0.3125, 0.3125, 0.3125, 0.3125,
+        ];
+        for importance in [
+            None,
+            Some(&[0.0; 8]),
+            Some(&[f32::NAN; 8]),
+            Some(&[-1.0; 8]),
+        ] {
+            assert_eq!(Unit::new(&x, importance).w, w);
+        }
+    }
+
+    #[test]
+    fn importance_may_be_anything() {
         let x = [1.0; 3];
-        assert_eq!(Unit::new(&x, Some(&[0.0; 3])).w, [1.0; 3]);
-        assert_eq!(Unit::new(&x, Some(&[f32::NAN, -1.0, 0.0])).w, [1.0; 3]);
         let w = Unit::new(&x, Some(&[f32::INFINITY, 1e-30, 0.0])).w;
         assert!(w.iter().all(|w| *w > 0.0 && w.is_finite()), "{w:?}");
     }
