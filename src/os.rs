@@ -15,6 +15,8 @@ mod map;
 mod pieces;
 mod slots;
 mod spin;
+#[cfg(test)]
+mod temp;
 mod windows;
 
 pub use affinity::confine;
@@ -23,4 +25,6 @@ pub use lend::Lend;
 pub use map::{Advice, Mapped};
 pub use pieces::Pieces;
 pub use slots::Slots;
+#[cfg(test)]
+pub(crate) use temp::Temp;
 pub use windows::{Columns, Windows};
