@@ -6,6 +6,13 @@ use std::path::{Path, PathBuf};
 /// The result of everything in this crate that can fail.
 pub type Result<T> = core::result::Result<T, Error>;
 
+/// A number of things in words, for errors and reports alike: `1 token`, `2 tokens`. `one` is a noun that takes an s.
+#[must_use]
+pub fn counted<N: fmt::Display + PartialEq + From<u8>>(n: N, one: &str) -> String {
+    let s = if n == N::from(1) { "" } else { "s" };
+    format!("{n} {one}{s}")
+}
+
 /// Why an operation of this crate failed.
 ///
 /// Data from a file, a flag or the environment ends here, never in a panic.

@@ -21,7 +21,7 @@ mod legacy;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Place, Result, counted};
 use crate::gguf::{GgmlType, Gguf, TensorInfo, Writer};
 use crate::os::Draft;
 
@@ -120,7 +120,8 @@ impl Imatrix {
             };
             let experts = entry.counts.len();
             if experts == 0 || !entry.sums.len().is_multiple_of(experts) || entry.sums.is_empty() {
-                let found = format!("{} sums, {experts} counts", entry.sums.len());
+                let found = [(entry.sums.len(), "sum"), (experts, "count")];
+                let found = found.map(|(n, what)| counted(n, what)).join(", ");
                 return Err(fault(&sums.name, "a count for each row of sums", found));
             }
             imatrix.entries.insert(name.to_owned(), entry);

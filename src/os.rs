@@ -3,7 +3,7 @@
 //! This file and `os/` hold all the `unsafe` of the runtime; everything above them is checked by the compiler.
 //!
 //! - [`Mapped`]: a file in memory, read-only.
-//! - [`Draft`]: a file that appears only when it is whole.
+//! - [`Draft`]: a file that appears only when it is whole; [`names_a_file`]: whether one can have a name.
 //! - [`Lend`]: lends a closure that borrows to threads that already run, and takes it back before the call returns.
 //! - [`Windows`], [`Pieces`], [`Slots`]: cut one `&mut` slice into parts that different threads may write at the same time.
 //! - [`confine`]: keeps a thread on a set of cores.
@@ -15,12 +15,16 @@ mod map;
 mod pieces;
 mod slots;
 mod spin;
+#[cfg(test)]
+mod temp;
 mod windows;
 
 pub use affinity::confine;
-pub use draft::Draft;
+pub use draft::{Draft, names_a_file};
 pub use lend::Lend;
 pub use map::{Advice, Mapped};
 pub use pieces::Pieces;
 pub use slots::Slots;
+#[cfg(test)]
+pub(crate) use temp::Temp;
 pub use windows::{Columns, Windows};

@@ -21,7 +21,7 @@
 
 use core::ops::ControlFlow;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::generate::{Forward, log_sum_exp};
 use crate::pool::Pool;
 use crate::score::batches;
@@ -79,8 +79,7 @@ impl<'t> Chunks<'t> {
         if count == 0 {
             let value = match tokens.len() {
                 0 => "(empty)".into(),
-                1 => "of 1 token".into(),
-                n => format!("of {n} tokens"),
+                n => format!("of {}", counted(n, "token")),
             };
             let expected = format!("at least one chunk of {context}; lower -c or give more text");
             return wrong("text", value, expected);

@@ -192,6 +192,7 @@ pub fn write(
 ) -> Result<Option<Done>> {
     let tensors = model.tensors();
     assert_eq!(steps.len(), tensors.len(), "the plan of another model");
+    output::check(out)?;
     let files = output::names(model, out, options);
     output::guard(model, &files, options)?;
     let total_bytes = tensors.iter().map(|tensor| tensor.n_bytes()).sum();

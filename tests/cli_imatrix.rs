@@ -96,6 +96,10 @@ fn the_output_is_left_out_and_an_older_matrix_replaced() {
     let out = folder.file("matrix.gguf", &older);
     let ran = learn(&model, &out, &["--chunks", "1"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(
+        ran.stdout
+            .ends_with(": 22 tensors, 1 chunk of 128 tokens\n")
+    );
     let learned = open(&out);
     assert_eq!((learned.chunks(), learned.tensors().len()), (1, 22));
     assert!(learned.importance("output.weight").is_none());

@@ -11,8 +11,10 @@ mod widen;
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 
 use program::{Folder, Ran, command, finish, wattle};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use taught::{BREAD, answer, data, gguf, json};
 use widen::widen;
@@ -39,6 +41,15 @@ fn wide(folder: &Folder, model: &str) -> String {
     let path = folder.path.join(format!("{model}.gguf"));
     widen(Path::new(&gguf(model)), &path);
     path.to_str().expect("a plain path").into()
+}
+
+/// Names in a folder.
+fn names(folder: &Folder) -> Vec<String> {
+    let entries = fs::read_dir(&folder.path).expect("a folder");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    names
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect()
 }
 
 #[track_caller]
@@ -227,6 +238,34 @@ fn a_text_is_read_from_standard_input_and_a_long_chunk_is_remarked_on() {
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.stdout.starts_with("perplexity "), "{ran:?}");
     assert!(ran.stderr.contains("trained for 256 tokens"), "{ran:?}");
+    let measured = "\n1 chunk of 300 tokens, 149 scored; 299 tokens in ";
+    assert!(ran.stderr.contains(measured), "{ran:?}");
+}
+
+#[test]
+fn a_signal_leaves_nothing() {
+    let folder = Folder::new("kl-signal");
+    let out = folder.path.join("base");
+    let long = "The history of bread is long. ".repeat(2000);
+    let long = folder.file("long.txt", long.as_bytes());
+    for (subcommand, more, context) in [
+        ("perplexity", "--kl-base", "0"),
+        ("score", "--logits", "65536"),
+    ] {
+        let mut program = command();
+        program.args([subcommand, "-c", context, "-m", &gguf("tiny-llama"), more]);
+        program.arg(&out).arg("-f").arg(&long);
+        let program = program.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = program.spawn().expect("the program starts");
+        // At the first moment when there is something to leave behind.
+        while names(&folder).len() == 1 && child.try_wait().expect("a child").is_none() {
+            std::thread::yield_now();
+        }
+        kill_process(Pid::from_child(&child), Signal::INT).expect("a signal");
+        let ended = child.wait_with_output().expect("the program ends");
+        assert_eq!(ended.status.code(), Some(130), "{ended:?}");
+        assert_eq!(names(&folder), ["long.txt"], "{subcommand}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use program::{Folder, Ran, command, finish, wattle};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use wattle::gguf::{GgmlType, Gguf, Writer};
+use wattle::imatrix::Imatrix;
 use wattle_kernels::{Format, decode};
 
 fn data(name: &str) -> String {
@@ -147,7 +148,9 @@ fn a_model_of_an_unknown_architecture_is_converted() {
     let out = folder.path.join("new.gguf");
     let ran = quantize([text(&model), text(&out), "Q5_1"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""), "{ran:?}");
+    assert!(ran.stderr.contains("note: 1 tensor: rows"), "{ran:?}");
     assert!(ran.stderr.contains("odd.weight"), "a note: {ran:?}");
+    assert!(ran.stderr.contains("F32  1 tensor, "), "{ran:?}");
     let (old, new) = (
         Gguf::open(&model).expect("old"),
         Gguf::open(&out).expect("new"),
@@ -222,6 +225,7 @@ fn a_key_of_several_files_is_merged_once() {
         head.key("split.tensors.count", 2_i32).expect("a key");
         if no > 0 {
             head.key("note", u32::from(no)).expect("a key");
+            head.key("general.file_type", 0_u32).expect("a key");
             head.align(64).expect("a key");
             let name = format!("{no}.weight");
             head.tensor(&name, &[1], GgmlType::F32).expect("a tensor");
@@ -240,6 +244,19 @@ fn a_key_of_several_files_is_merged_once() {
     let new = Gguf::open(&out).expect("one file");
     assert_eq!(new.metadata().u32("note").expect("a number"), Some(1));
     assert_eq!(new.tensors().len(), 2);
+
+    // Split, each keeps its keys, of which none tells of the old types; a later file gets no new ones.
+    let ran = quantize([text(&old), text(&out), "Q8_0"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let new = Gguf::open(&folder.path.join("new-00001-of-00003.gguf")).expect("three files");
+    for no in 0..3 {
+        let keys = new.metadata_of(no);
+        let number = |key| keys.u32(key).expect("a number");
+        assert_eq!(number("general.file_type"), Some(7), "file {no}");
+        assert_eq!(number("note"), (no > 0).then_some(no as u32));
+        let version = (no == 0).then_some(2);
+        assert_eq!(number("general.quantization_version"), version);
+    }
 }
 
 #[test]
@@ -284,12 +301,9 @@ fn what_is_read_is_never_written_over() {
         let ran = quantize([text(&source), text(out), "Q8_0", "--force"]);
         ran.fails(2, &[text(out), "which is read"]);
     }
-    quantize([text(&source), text(&folder.path), "Q8_0", "-f"]).fails(2, &["a regular file"]);
     quantize([text(&source), "/dev/null", "Q8_0", "-f"]).fails(2, &["--dry-run"]);
     let lost = folder.path.join("no/such/folder.gguf");
     quantize([text(&source), text(&lost), "Q8_0"]).fails(1, &[text(&lost), "cannot create"]);
-    let folders = format!("{}/", folder.path.join("new").display());
-    quantize([text(&source), &folders, "Q8_0"]).fails(1, &[&folders, "the name of a folder"]);
     assert_eq!(names(&folder), before);
     assert_eq!(fs::read(&source).expect("a model"), bytes);
 
@@ -304,6 +318,24 @@ fn what_is_read_is_never_written_over() {
         let ran = quantize([text(&first), text(out), "Q8_0", "-f", "--allow-requantize"]);
         ran.fails(2, &["00001-of-00003.gguf", "which is read"]);
     }
+}
+
+#[test]
+fn a_folder_is_refused_before_any_work() {
+    let folder = Folder::new("quantize-folder");
+    let new = folder.path.join("new");
+    for source in ["hf/llama.gguf", "tiny-llama-split-00001-of-00003.gguf"] {
+        for out in [
+            text(&folder.path).to_owned(),
+            format!("{}/", new.display()),
+            format!("{}/.", new.display()),
+            format!("{}/..", new.display()),
+        ] {
+            let ran = quantize([&data(source), &out, "Q8_0", "-f", "--allow-requantize"]);
+            ran.fails(2, &[&out, "a regular file", "a folder"]);
+        }
+    }
+    assert_eq!(names(&folder), [""; 0]);
 }
 
 #[test]
@@ -456,7 +488,7 @@ fn an_importance_matrix_is_used_and_recorded() {
     let ran = quantize([&source, text(&guided), "Q4_0", "--imatrix", &matrix]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(
-        ran.stderr.contains("knows nothing of them"),
+        ran.stderr.contains("not known to the importance matrix"),
         "a note: {ran:?}"
     );
     let (plain, guided) = (
@@ -518,4 +550,19 @@ fn an_importance_matrix_is_used_and_recorded() {
     ran.fails(2, &["which is read"]);
     let ran = quantize([&source, text(&out), "Q4_0", "--imatrix", &source]);
     ran.fails(1, &[&source, "importance matrix", "wattle imatrix"]);
+
+    // Of an older matrix nothing is left beside a new one.
+    let mut nameless = Imatrix::new(Vec::new(), 8);
+    nameless.add(known, 1, 1).add(0, &[1.0]);
+    let file = folder.path.join("nameless.gguf");
+    nameless.save(&file).expect("saved");
+    let again = folder.path.join("again.gguf");
+    let source = guided.path();
+    let flags = ["F16", "--allow-requantize", "--imatrix", text(&file)];
+    let ran = quantize([text(source), text(&again)].into_iter().chain(flags));
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let again = Gguf::open(&again).expect("again");
+    let key = |name: &str| again.metadata().str(&format!("quantize.imatrix.{name}"));
+    assert_eq!(key("file").expect("text"), Some(text(&file)));
+    assert_eq!(key("dataset").expect("text"), None);
 }

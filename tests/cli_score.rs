@@ -130,6 +130,9 @@ fn files_without_a_tokenizer_take_ids_only() {
     for subcommand in ["run", "score"] {
         wattle([subcommand, "-m", &model, "-p", "x"]).fails(1, &[&model, "tokenizer"]);
     }
+    let two = wattle(["score", "-m", &model, "--tokens", "1,2"]);
+    let total = "\n1 token after the first, log-probability ";
+    assert!(two.stdout.contains(total), "{two:?}");
     wattle(["score", "-m", &model, "--tokens", "1,64"])
         .fails(1, &["token id 64", "vocabulary of 64"]);
 }

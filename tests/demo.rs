@@ -17,6 +17,21 @@ fn story(request: &str, seed: u32) -> String {
 }
 
 #[test]
+fn the_help_says_which_model_is_used() {
+    for subcommand in [
+        "run",
+        "score",
+        "perplexity",
+        "imatrix",
+        "inspect",
+        "tokenize",
+    ] {
+        let help = wattle([subcommand, "--help"]);
+        assert!(help.stdout.contains("in the box"), "{subcommand}: {help:?}");
+    }
+}
+
+#[test]
 fn alone_the_program_tells_a_story() {
     // Elsewhere, so that no file of ours is near.
     let folder = Folder::new("story");

@@ -24,6 +24,26 @@ fn a_model_must_be_named() {
 }
 
 #[test]
+fn no_help_promises_a_model() {
+    for subcommand in [
+        "run",
+        "score",
+        "perplexity",
+        "imatrix",
+        "inspect",
+        "tokenize",
+    ] {
+        let help = wattle([subcommand, "--help"]);
+        assert_eq!(help.code, Some(0), "{help:?}");
+        assert!(help.stdout.contains("--model"), "{help:?}");
+        assert!(
+            !help.stdout.contains("in the box"),
+            "{subcommand}: {help:?}"
+        );
+    }
+}
+
+#[test]
 fn a_file_that_is_named_is_opened() {
     let folder = Folder::new("left-out");
     let broken = folder.file("broken.gguf", b"GGUF");

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use wattle::error::counted;
 use wattle::imatrix::Imatrix;
 use wattle::importance::{LearnOptions, learn};
 use wattle::meter::Phase;
@@ -79,14 +80,15 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     imatrix.save(&args.output)?;
 
     let file = args.output.display();
-    let (tensors, count) = (imatrix.tensors().len(), chunks.count());
+    let tensors = counted(imatrix.tensors().len(), "tensor");
+    let count = counted(chunks.count(), "chunk");
     written(writeln!(
         out,
-        "{file}: {tensors} tensors, {count} chunks of {context} tokens"
+        "{file}: {tensors}, {count} of {context} tokens"
     ))?;
     say(format_args!(
-        "{} tokens in {:.2} s, {:.1} tok/s",
-        work.tokens,
+        "{} in {:.2} s, {:.1} tok/s",
+        counted(work.tokens, "token"),
         work.time.as_secs_f64(),
         work.rate().unwrap_or_default()
     ));

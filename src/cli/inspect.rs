@@ -37,6 +37,7 @@ use wattle::{Result, demo};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The model; of a split model the first file
+    #[cfg_attr(feature = "demo", doc = "[default: the one in the box]")]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// The same, as the other subcommands take it

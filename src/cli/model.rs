@@ -15,7 +15,11 @@ use super::{progress, say};
 /// Which model, and how it runs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ModelArgs {
-    /// Model file (GGUF); of a split model the first part [default: the small one in the box, which tells stories]
+    /// Model file (GGUF); of a split model the first part
+    #[cfg_attr(
+        feature = "demo",
+        doc = "[default: the small one in the box, which tells stories]"
+    )]
     #[arg(short, long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// Threads [default: the big cores that this process may use]

@@ -2,18 +2,36 @@
 //!
 //! One line, `perplexity 12.3456 +/- 0.1234`, or a line for each number of a comparison, or the same as JSON. Numbers are
 //! comparable with those of llama.cpp's perplexity tool, and so are the files of `--kl-base`.
+//!
+//! **JSON** (`--json`). One object; fields are added over time, never renamed or removed. `x_error` is one standard deviation
+//! of `x`, `null` from a single token and beyond 1e308.
+//!
+//! | field | content |
+//! |---|---|
+//! | `model` | path as given |
+//! | `ppl`, `ppl_error` | perplexity; `null` beyond 1e308, which `nll` tells then |
+//! | `nll`, `nll_error` | mean negative log-probability, `ln(ppl)`; always a number |
+//! | `bits_per_byte` | of the text of the scored tokens; absent when one of them spells nothing |
+//! | `context`, `chunks` | tokens of a chunk, number of chunks |
+//! | `scored_tokens`, `tokens` | tokens with a probability; tokens that went through the model |
+//! | `seconds`, `tokens_per_second` | of the model |
+//! | `base` | after `--kl-divergence`: see below |
+//!
+//! `base` holds `file`; `ppl`, `ln_ppl_ratio`, `ppl_ratio`, `kl`, `p_change`, `p_change_rms` and `same_top`, each with its error;
+//! `kl_median`, `kl_99`, `kl_99_9` and `kl_max`. Ratios too are `null` beyond 1e308; `ln_ppl_ratio` is always a number.
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use wattle::error::counted;
 use wattle::meter::Phase;
 use wattle::perplexity::{Base, Chunks, Divergence, Judge, Mean, Perplexity, Saving, measure};
 use wattle::{Error, Model, Result};
 
 use super::input::TextArgs;
-use super::interrupt::Interrupt;
+use super::interrupt::{Answering, Interrupt};
 use super::model::ModelArgs;
 use super::{corpus, progress, say};
 
@@ -93,10 +111,10 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
         report::lines(&done, out)?;
     }
     say(format_args!(
-        "{} chunks of {context} tokens, {} scored; {} tokens in {:.2} s, {:.1} tok/s",
-        chunks.count(),
+        "{} of {context} tokens, {} scored; {} in {:.2} s, {:.1} tok/s",
+        counted(chunks.count(), "chunk"),
         done.nll.count(),
-        done.work.tokens,
+        counted(done.work.tokens, "token"),
         done.work.time.as_secs_f64(),
         done.work.rate().unwrap_or_default()
     ));
@@ -127,17 +145,19 @@ fn outcome(
 ) -> Result<Option<Outcome>> {
     let n_vocab = model.transformer().config().n_vocab;
     let mut comparison = None;
+    // Before a file is begun, and until it has its name: Ctrl-C leaves no part of one.
+    let answering = interrupt.answering();
     let (nll, work) = match (base, &args.kl_base) {
         (Some(base), _) => {
             let mut judge = Divergence::new(base, n_vocab)?;
-            let work = run_past(&mut judge, args, model, chunks, interrupt)?;
+            let work = run_past(&mut judge, args, model, chunks, &answering)?;
             let nll = *judge.nll();
             comparison = judge.finish();
             (nll, work)
         }
         (None, Some(path)) => {
             let mut judge = Saving::create(path, chunks, n_vocab)?;
-            let work = run_past(&mut judge, args, model, chunks, interrupt)?;
+            let work = run_past(&mut judge, args, model, chunks, &answering)?;
             let nll = *judge.nll();
             if work.is_some() {
                 judge.finish()?;
@@ -146,7 +166,7 @@ fn outcome(
         }
         (None, None) => {
             let mut judge = Perplexity::default();
-            let work = run_past(&mut judge, args, model, chunks, interrupt)?;
+            let work = run_past(&mut judge, args, model, chunks, &answering)?;
             (*judge.nll(), work)
         }
     };
@@ -163,11 +183,10 @@ fn run_past(
     args: &Args,
     model: &Model,
     chunks: &Chunks<'_>,
-    interrupt: &Interrupt,
+    answering: &Answering<'_>,
 ) -> Result<Option<Phase>> {
     let mut session = args.model.session_of(model, Some(chunks.context()))?;
     let bar = progress::Tokens::new("measuring");
-    let answering = interrupt.answering();
     let start = Instant::now();
     let mut go_on = |done, total, nll: &Mean| {
         if nll.count() > 0 {

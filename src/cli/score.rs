@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::Serialize;
+use wattle::error::counted;
 use wattle::generate::{Forward, Session};
 use wattle::score::{Alternative, Scorer, Scores, rows};
 use wattle::tokenizer::{EncodeOptions, Tokenizer};
@@ -93,13 +94,13 @@ fn compute(
         });
     }
     let shape = (ids.len(), session.n_vocab());
+    let answering = interrupt.answering();
     let mut npy = match &args.logits {
         Some(path) => Some(NpyWriter::create(path, shape)?),
         None => None,
     };
     let mut scorer = Scorer::new(ids, args.top);
     let bar = progress::Tokens::new("scoring");
-    let answering = interrupt.answering();
     let mut go_on = |done, total| {
         bar.at(done, total);
         answering.go_on()
@@ -148,14 +149,17 @@ fn print_lines(scores: &Scores, names: &Names<'_>, out: &mut dyn Write) -> Resul
     for other in &scores.next {
         written(line(out, "", other.id, Some(other.logprob), names))?;
     }
-    let counted = scores.tokens.len() - 1;
     written(write!(
         out,
-        "{counted} tokens after the first, log-probability {:.6}",
+        "{} after the first, log-probability {:.6}",
+        counted(scores.tokens.len() - 1, "token"),
         scores.total()
     ))?;
     if let Some(perplexity) = scores.perplexity() {
-        written(write!(out, ", perplexity {perplexity:.4}"))?;
+        written(match perplexity.is_finite() {
+            true => write!(out, ", perplexity {perplexity:.4}"),
+            false => write!(out, ", perplexity beyond 1e308"),
+        })?;
     }
     written(writeln!(out))
 }
@@ -183,6 +187,7 @@ struct JsonScores {
     next: Vec<JsonAlternative>,
     /// Natural logarithm.
     logprob: f64,
+    /// `null` when nothing was scored, and beyond the numbers that JSON can hold.
     perplexity: Option<f64>,
 }
 
@@ -226,7 +231,7 @@ fn print_json(scores: &Scores, names: &Names<'_>, out: &mut dyn Write) -> Result
         tokens: tokens.collect(),
         next: alternatives(&scores.next),
         logprob: scores.total(),
-        perplexity: scores.perplexity(),
+        perplexity: scores.perplexity().filter(|ppl| ppl.is_finite()),
     };
     written(serde_json::to_writer(&mut *out, &json).map_err(Into::into))?;
     written(writeln!(out))

@@ -26,7 +26,8 @@ use wattle::{Error, Result, demo};
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("input").required(true).args(["prompt", "file", "ids"]))]
 pub(crate) struct Args {
-    /// The model; of a split model the first file [default: the one in the box]
+    /// The model; of a split model the first file
+    #[cfg_attr(feature = "demo", doc = "[default: the one in the box]")]
     #[arg(short, long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// The text

@@ -112,7 +112,7 @@ def main():
     parser.add_argument("tokenizer")
     parser.add_argument("out")
     parser.add_argument("--type", choices=("f16", "f32"), default="f16")
-    parser.add_argument("--license", default="Apache-2.0")
+    parser.add_argument("--license", default="MIT OR Apache-2.0", help="an SPDX expression")
     args = parser.parse_args()
     c = Config()
     state = {name.replace("._orig_mod", ""): t for name, t in torch.load(args.checkpoint, map_location="cpu")["model"].items()}

@@ -3,7 +3,7 @@
 use core::fmt;
 use std::path::PathBuf;
 
-use crate::error::{Error, Place};
+use crate::error::{Error, Place, counted};
 
 /// Where a file ends although its head promises more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,12 +64,13 @@ impl fmt::Display for Cut {
         let Self {
             place, what, at, ..
         } = self;
+        let are = if self.missing() == 1 { "is" } else { "are" };
         write!(
             f,
-            "{}: cut short at byte {}, in {what} of the {place} (byte {at}); {least}{} bytes are missing",
+            "{}: cut short at byte {}, in {what} of the {place} (byte {at}); {least}{} {are} missing",
             self.path.display(),
             self.have,
-            self.missing()
+            counted(self.missing(), "byte")
         )
     }
 }

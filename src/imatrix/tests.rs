@@ -1,24 +1,7 @@
 //! Importance matrices written, read again, and broken in many ways.
 
 use super::*;
-
-/// A file of this test, removed at the end.
-struct Temp(PathBuf);
-
-impl Temp {
-    fn new(name: &str, bytes: &[u8]) -> Self {
-        let name = format!("wattle-imatrix-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::write(&path, bytes).expect("a temporary file");
-        Self(path)
-    }
-}
-
-impl Drop for Temp {
-    fn drop(&mut self) {
-        let _gone = std::fs::remove_file(&self.0);
-    }
-}
+use crate::os::Temp;
 
 fn learned() -> Imatrix {
     let mut imatrix = Imatrix::new(vec!["a.txt".into()], 512);
@@ -44,7 +27,7 @@ fn importance_is_the_mean_of_squares() {
 
 #[test]
 fn what_is_saved_is_read_again() {
-    let file = Temp::new("saved", b"an older file");
+    let file = Temp::new("imatrix-saved", b"an older file");
     learned().save(&file.0).expect("saved");
     let read = Imatrix::open(&file.0).expect("read");
     assert_eq!(read.path(), file.0);
@@ -58,7 +41,7 @@ fn what_is_saved_is_read_again() {
 
 #[test]
 fn a_name_that_does_not_fit_leaves_the_older_file() {
-    let file = Temp::new("long", b"an older file");
+    let file = Temp::new("imatrix-long", b"an older file");
     let mut imatrix = learned();
     imatrix.add(&"x".repeat(60), 1, 1).add(0, &[1.0]);
     let said = imatrix.save(&file.0).expect_err("too long").to_string();
@@ -68,7 +51,7 @@ fn a_name_that_does_not_fit_leaves_the_older_file() {
 
 #[track_caller]
 fn refused(name: &str, bytes: &[u8], parts: &[&str]) {
-    let file = Temp::new(name, bytes);
+    let file = Temp::new(&format!("imatrix-{name}"), bytes);
     let said = Imatrix::open(&file.0).expect_err("refused").to_string();
     for part in parts {
         assert!(said.contains(part), "{part:?} is not in {said:?}");

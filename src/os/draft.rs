@@ -99,10 +99,17 @@ impl Draft {
     }
 }
 
+/// Whether `path` can be the name of a file, as far as its spelling tells: `a/`, `a/.` and `..` are folders.
+pub fn names_a_file(path: &Path) -> bool {
+    // `Path` itself takes no notice of a slash or a dot at the end.
+    let spelled = path.as_os_str().as_encoded_bytes();
+    path.file_name().is_some() && !spelled.ends_with(b"/") && !spelled.ends_with(b"/.")
+}
+
 /// Where a file called `path` is to lie: behind symbolic links, in place of a regular file or of nothing.
 fn target(path: &Path) -> io::Result<PathBuf> {
     let refused = |why| Err(io::Error::new(ErrorKind::InvalidInput, why));
-    if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+    if !names_a_file(path) {
         return refused("it is the name of a folder");
     }
     match fs::metadata(path) {
@@ -110,8 +117,9 @@ fn target(path: &Path) -> io::Result<PathBuf> {
         Ok(found) if !found.is_file() => refused("it is a device or a pipe, no regular file"),
         Ok(_) => fs::canonicalize(path),
         Err(_) if path.is_symlink() => refused("it is a link to a file that is not there"),
-        // Nothing has this name, or the folder cannot be entered, which making the draft will tell.
-        Err(_) => Ok(path.to_path_buf()),
+        Err(none) if none.kind() == ErrorKind::NotFound => Ok(path.to_path_buf()),
+        // No file can get this name: it is too long, or the folder cannot be entered.
+        Err(error) => Err(error),
     }
 }
 
@@ -194,10 +202,12 @@ mod tests {
         for (path, why) in [
             (taken, "it is a folder"),
             (folder.join("new/"), "the name of a folder"),
+            (folder.join("new/."), "the name of a folder"),
             (folder.join(".."), "the name of a folder"),
             (PathBuf::from("/dev/null"), "a device"),
             (lost, "a link to a file that is not there"),
             (folder.join("no/a"), "No such file"),
+            (folder.join("a".repeat(256)), "too long"),
         ] {
             let said = Draft::create(&path).expect_err("refused").to_string();
             assert!(said.contains(": cannot create: "), "{said}");

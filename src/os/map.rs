@@ -163,24 +163,7 @@ fn regular(path: &Path, kind: FileType) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A file of this test under the system's temporary directory, removed at the end.
-    struct Temp(PathBuf);
-
-    impl Temp {
-        fn new(name: &str, bytes: &[u8]) -> Self {
-            let name = format!("wattle-map-{}-{name}", std::process::id());
-            let path = std::env::temp_dir().join(name);
-            std::fs::write(&path, bytes).expect("a temporary file");
-            Self(path)
-        }
-    }
-
-    impl Drop for Temp {
-        fn drop(&mut self) {
-            let _gone = std::fs::remove_file(&self.0);
-        }
-    }
+    use crate::os::Temp;
 
     fn refusal(path: &Path) -> String {
         match Mapped::open(path) {
@@ -191,7 +174,7 @@ mod tests {
 
     #[test]
     fn clones_share_the_bytes_and_outlive_the_file() {
-        let file = Temp::new("share", b"GGUF and more");
+        let file = Temp::new("map-share", b"GGUF and more");
         let first = Mapped::open(&file.0).expect("mapped");
         let second = first.clone();
         assert_eq!(first.as_ptr(), second.as_ptr(), "one mapping");
@@ -202,7 +185,7 @@ mod tests {
 
     #[test]
     fn an_empty_file_is_an_empty_slice() {
-        let file = Temp::new("empty", b"");
+        let file = Temp::new("map-empty", b"");
         let map = Mapped::open(&file.0).expect("mapped");
         assert!(map.is_empty(), "no bytes");
         map.advise(0..10, Advice::WillNeed);
@@ -220,13 +203,12 @@ mod tests {
 
     #[test]
     fn a_pipe_is_refused_without_waiting_for_a_writer() {
-        let path = std::env::temp_dir().join(format!("wattle-map-{}-pipe", std::process::id()));
-        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        let pipe = Temp::unmade("map-pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe.0).status();
         if !made.is_ok_and(|status| status.success()) {
             eprintln!("skipped: no mkfifo here");
             return;
         }
-        let pipe = Temp(path);
         let told = refusal(&pipe.0);
         assert!(told.contains("pipe"), "{told}");
     }
@@ -234,7 +216,7 @@ mod tests {
     #[test]
     fn advice_never_changes_the_bytes_and_takes_any_range() {
         let bytes: Vec<u8> = (0..100_000_u32).map(|i| (i % 251) as u8).collect();
-        let file = Temp::new("advice", &bytes);
+        let file = Temp::new("map-advice", &bytes);
         let map = Mapped::open(&file.0).expect("mapped");
         let ranges = [
             0..100_000,

@@ -19,7 +19,7 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::{MIN_CONTEXT, scored_each};
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Place, Result, counted};
 use crate::model::memory::reserved;
 
 pub(super) const MAGIC: &[u8; 8] = b"_logits_";
@@ -138,7 +138,11 @@ impl Base {
             ));
         };
         if context < MIN_CONTEXT || vocab == 0 || chunks == 0 {
-            let found = format!("{chunks} chunks of {context} tokens, {vocab} in the vocabulary");
+            let found = format!(
+                "{} of {}, {vocab} in the vocabulary",
+                counted(chunks, "chunk"),
+                counted(context, "token")
+            );
             return Err(fault("at least one scored token", found));
         }
         // Three numbers below 2^31 each.
@@ -147,7 +151,8 @@ impl Base {
         let expected = u128::from(HEAD_BYTES) + 4 * n_tokens + rows * row_bytes(vocab) as u128;
         if u128::from(length) != expected {
             let what = format!(
-                "{expected} bytes for {chunks} chunks of {context} tokens and a vocabulary of {vocab}"
+                "{expected} bytes for {} of {context} tokens and a vocabulary of {vocab}",
+                counted(chunks, "chunk")
             );
             let hint = "the file is incomplete or damaged; make it again";
             return Err(fault(&what, format!("{length} bytes")).advise(hint));
@@ -223,7 +228,7 @@ impl Base {
         };
         let expected = match text.get(place) {
             Some(id) => format!("token {id} of the text in place {place}"),
-            None => format!("the text's {place} tokens and no more"),
+            None => format!("the text's {} and no more", counted(place, "token")),
         };
         let hint = "the file was made from another text, or with another tokenizer; without -f its own text is used";
         let found = format!("token {found}");

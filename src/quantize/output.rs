@@ -8,12 +8,28 @@ use std::path::{Path, PathBuf};
 use super::{Options, Step};
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, Value, Writer, shard_path};
+use crate::os::names_a_file;
 
 /// ggml's version of the quantised layouts, the value of `general.quantization_version`.
 const VERSION: u32 = 2;
 
 /// The key that says how the data is aligned.
 const ALIGNMENT: &str = "general.alignment";
+
+/// What the keys about the importance matrix begin with.
+const IMATRIX: &str = "quantize.imatrix.";
+
+/// Refuses the name of a folder, from which the names of several files cannot be made either.
+pub(super) fn check(out: &Path) -> Result<()> {
+    match names_a_file(out) && !out.is_dir() {
+        true => Ok(()),
+        false => Err(Error::Argument {
+            name: "OUT",
+            value: out.display().to_string(),
+            expected: "the name of a regular file; this is that of a folder".into(),
+        }),
+    }
+}
 
 /// The files that `model` will be written to: as many as it has, unless they are merged.
 pub(super) fn names(model: &Gguf, out: &Path, options: &Options) -> Vec<PathBuf> {
@@ -67,6 +83,9 @@ pub(super) fn guard(model: &Gguf, files: &[PathBuf], options: &Options) -> Resul
 }
 
 /// The head of file `no`, with all keys and the tensors that `steps` say.
+///
+/// The keys of the quantisation are added to the first file only: llama.cpp's tools write nothing but `split.*` to those after it.
+/// Where a later file has one of them all the same, it must not tell of the old types.
 pub(super) fn head(
     model: &Gguf,
     no: usize,
@@ -74,7 +93,8 @@ pub(super) fn head(
     options: &Options,
 ) -> io::Result<Writer> {
     let mut head = Writer::new();
-    let mut new = if no == 0 { keys(options) } else { Vec::new() };
+    let guided = options.imatrix.is_some();
+    let mut new = keys(options);
     let shards = if options.merge {
         0..model.files()
     } else {
@@ -96,12 +116,16 @@ pub(super) fn head(
             }
             match new.iter().position(|(name, _)| *name == key) {
                 Some(i) => head.copy(key, &new.remove(i).1)?,
+                // What an older matrix said is not true beside a new one.
+                None if guided && key.starts_with(IMATRIX) => {}
                 None => head.copy(key, value)?,
             }
         }
     }
-    for (key, value) in &new {
-        head.copy(key, value)?;
+    if no == 0 {
+        for (key, value) in &new {
+            head.copy(key, value)?;
+        }
     }
     for (tensor, step) in model.tensors().iter().zip(steps) {
         if options.merge || tensor.shard() == no {

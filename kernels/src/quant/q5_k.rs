@@ -11,7 +11,7 @@ use super::Quant;
 use super::blocks::{decode_blocks, f16_at, field, u16_at};
 use super::k::{K, Supers, products, put_scales_mins, scales_mins};
 use super::search::line::Trials;
-use super::search::{encode_blocks, put_f16, super_line};
+use super::search::{encode_blocks, put_f16, put_nibble_pairs, super_line};
 use crate::op::acts::Act;
 use crate::simd::Simd;
 
@@ -70,11 +70,7 @@ impl Quant for Q5K {
                     out[QH + l] |= (q >> 4) << j;
                 }
             }
-            for (p, two) in block.codes.as_chunks::<64>().0.iter().enumerate() {
-                for l in 0..32 {
-                    out[QS + 32 * p + l] = two[l] & 15 | two[l + 32] << 4;
-                }
-            }
+            put_nibble_pairs(&block.codes, &mut out[QS..]);
         });
     }
 

@@ -181,6 +181,16 @@ pub(crate) fn put_nibbles(q: &[u8; 32], out: &mut [u8]) {
     }
 }
 
+/// 256 nibbles into 128 bytes, 64 at a time: low nibbles the first 32, high ones the others; bits above the fourth are left out.
+pub(crate) fn put_nibble_pairs(q: &[u8; 256], out: &mut [u8]) {
+    let pairs = q.as_chunks::<64>().0;
+    for (two, out) in pairs.iter().zip(out.as_chunks_mut::<32>().0) {
+        for (l, out) in out.iter_mut().enumerate() {
+            *out = two[l] & 15 | two[l + 32] << 4;
+        }
+    }
+}
+
 /// The fifth bits of 32 codes.
 pub(crate) fn fifth_bits(q: &[u8; 32]) -> u32 {
     (0..32).fold(0, |bits, i| bits | u32::from(q[i] >> 4 & 1) << i)

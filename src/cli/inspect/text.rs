@@ -5,6 +5,7 @@
 
 use core::fmt::Write;
 
+use wattle::error::counted;
 use wattle::gguf::{Array, Value};
 
 use super::report::Report;
@@ -29,14 +30,13 @@ fn sections(report: &Report<'_>, out: &mut String) -> core::fmt::Result {
     if let Some(name) = report.name {
         writeln!(out, "{}", name.escape_debug())?;
     }
-    let files = if report.files == 1 { "file" } else { "files" };
     writeln!(
         out,
-        "{}, {} parameters, {} in {} {files}, GGUF {}",
+        "{}, {}, {} in {}, GGUF {}",
         architecture.escape_debug(),
-        count(report.parameters),
+        parameters(report.parameters),
         bytes(report.file_bytes),
-        report.files,
+        counted(report.files, "file"),
         report.version,
     )?;
     metadata(report, out)?;
@@ -49,7 +49,8 @@ fn sections(report: &Report<'_>, out: &mut String) -> core::fmt::Result {
 }
 
 fn metadata(report: &Report<'_>, out: &mut String) -> core::fmt::Result {
-    writeln!(out, "\nMetadata ({} keys)", report.metadata.len())?;
+    let keys = counted(report.metadata.len(), "key");
+    writeln!(out, "\nMetadata ({keys})")?;
     let rows = report.metadata.iter().map(|(key, value)| {
         let (ty, value) = match value {
             Value::Array(array) => (format!("{}[{}]", array.ty(), array.len()), list(array)),
@@ -102,16 +103,16 @@ fn costs(report: &Report<'_>, out: &mut String) -> core::fmt::Result {
     if let Some(token) = report.token {
         writeln!(
             out,
-            "\nA decoded token reads {} of weights ({} parameters)",
+            "\nA decoded token reads {} of weights ({})",
             bytes(token.bytes),
-            count(token.parameters),
+            parameters(token.parameters),
         )?;
     }
     if let Some(memory) = report.memory {
         writeln!(
             out,
-            "Memory for {} tokens: {} = {} weights + {} cache ({}, f16, {} a token)",
-            memory.context,
+            "Memory for {}: {} = {} weights + {} cache ({}, f16, {} a token)",
+            counted(memory.context, "token"),
             bytes(memory.bytes),
             bytes(memory.weight_bytes),
             bytes(memory.cache_bytes),
@@ -120,7 +121,8 @@ fn costs(report: &Report<'_>, out: &mut String) -> core::fmt::Result {
         )?;
     }
     if let Some(longest) = report.context_length {
-        writeln!(out, "The model was made for up to {longest} tokens")?;
+        let longest = counted(longest, "token");
+        writeln!(out, "The model was made for up to {longest}")?;
     }
     Ok(())
 }
@@ -226,6 +228,14 @@ fn bytes(n: u64) -> String {
 /// A number of parameters with three digits or so: `134.5 M`.
 fn count(n: u64) -> String {
     scaled(n, &["", " k", " M", " B", " T", " P", " E"])
+}
+
+/// [`count`] with its noun.
+fn parameters(n: u64) -> String {
+    match n {
+        1 => counted(n, "parameter"),
+        n => format!("{} parameters", count(n)),
+    }
 }
 
 fn scaled(n: u64, units: &[&str]) -> String {

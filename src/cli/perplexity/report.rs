@@ -23,7 +23,7 @@ pub(super) struct Outcome {
 /// A line for each number; one line when nothing was compared.
 pub(super) fn lines(done: &Outcome, out: &mut dyn Write) -> Result<()> {
     let Some(found) = &done.comparison else {
-        let perplexity = done.nll.estimate().exp();
+        let perplexity = power(done.nll.estimate(), 4);
         return written(writeln!(out, "perplexity {perplexity}"));
     };
     let percent = |part: Estimate| Estimate {
@@ -31,10 +31,10 @@ pub(super) fn lines(done: &Outcome, out: &mut dyn Write) -> Result<()> {
         error: part.error.map(|error| 100.0 * error),
     };
     for (name, value) in [
-        ("perplexity", format!("{}", found.perplexity)),
+        ("perplexity", power(done.nll.estimate(), 4)),
         ("base perplexity", format!("{}", found.base_perplexity)),
         ("ln(perplexity / base)", format!("{:.6}", found.ln_ratio)),
-        ("perplexity / base", format!("{:.6}", found.ratio)),
+        ("perplexity / base", power(found.ln_ratio, 6)),
         ("mean KL", format!("{:.6}", found.kl)),
         ("median KL", format!("{:.6}", found.kl_median)),
         ("99 % KL", format!("{:.6}", found.kl_99)),
@@ -58,6 +58,16 @@ pub(super) fn lines(done: &Outcome, out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
+/// `e` to a measured power, which is told itself when the result is beyond every number.
+fn power(ln: Estimate, digits: usize) -> String {
+    let value = ln.exp();
+    match value.value.is_finite() {
+        true => format!("{value:.digits$}"),
+        false => format!("beyond 1e308: e^({ln})"),
+    }
+}
+
+// An infinite number becomes `null`.
 #[derive(Serialize)]
 struct JsonOutcome {
     model: String,
@@ -161,4 +171,42 @@ fn bits_per_byte(tokenizer: &Tokenizer, chunks: &Chunks<'_>, nll_sum: f64) -> Op
         }
     }
     (bytes > 0).then(|| nll_sum / core::f64::consts::LN_2 / bytes as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A model so sure of something else that no number holds its perplexity.
+    fn hopeless() -> Outcome {
+        let mut nll = Mean::default();
+        [800.0, 900.0].into_iter().for_each(|x| nll.add(x));
+        Outcome {
+            nll,
+            comparison: None,
+            work: Phase::default(),
+        }
+    }
+
+    #[test]
+    fn a_perplexity_beyond_all_numbers_is_said_to_be_so() {
+        let mut out = Vec::new();
+        lines(&hopeless(), &mut out).expect("in memory");
+        let said = String::from_utf8(out).expect("text");
+        let expected = "perplexity beyond 1e308: e^(850.0000 +/- 50.0000)\n";
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn json_then_has_the_logarithm() {
+        let model = Model::load("tests/data/tiny-llama.gguf").expect("a tiny model");
+        let tokens = [1; 8];
+        let chunks = Chunks::new(&tokens, 8, None, None).expect("a chunk");
+        let mut out = Vec::new();
+        json(&hopeless(), &model, &chunks, None, &mut out).expect("in memory");
+        let found: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+        assert!(found["ppl"].is_null() && found["ppl_error"].is_null());
+        assert_eq!(found["nll"], 850.0);
+        assert_eq!(found["nll_error"], 50.0);
+    }
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 use serde_json::json;
+use wattle::error::counted;
 use wattle::gguf::Gguf;
 use wattle::quantize::{Done, Mix, Step, Summary};
 
@@ -84,9 +85,9 @@ impl<'a> Report<'a> {
             let loss = one.loss.relative();
             let loss = loss.map_or_else(String::new, |loss| format!(", relative error {loss:.2e}"));
             say(format_args!(
-                "{:>8}  {} tensors, {:.2} MB{loss}",
+                "{:>8}  {}, {:.2} MB{loss}",
                 one.ty.name(),
-                one.tensors,
+                counted(one.tensors, "tensor"),
                 mb(one.bytes)
             ));
         }
@@ -96,7 +97,7 @@ impl<'a> Report<'a> {
             unfit.map(|step| step.name.as_str()),
         );
         let unguided = self.unguided.iter().copied();
-        note("the importance matrix knows nothing of them", unguided);
+        note("not known to the importance matrix", unguided);
         let bits = summary.bits_per_weight().unwrap_or_default();
         let sizes = format!(
             "{}: {:.2} MB -> {:.2} MB, {bits:.2} bits a weight",
@@ -107,7 +108,8 @@ impl<'a> Report<'a> {
         match &self.done {
             None => say(format_args!("{sizes}; nothing written (--dry-run)")),
             Some((files, seconds, threads)) => say(format_args!(
-                "{sizes}, in {seconds:.2} s with {threads} threads: {}",
+                "{sizes}, in {seconds:.2} s with {}: {}",
+                counted(*threads, "thread"),
                 files.join(", ")
             )),
         }
@@ -173,7 +175,7 @@ fn note<'a>(why: &str, names: impl Iterator<Item = &'a str>) {
     };
     let named = names[..names.len().min(NAMED)].join(", ");
     say(format_args!(
-        "wattle: note: {} tensors: {why}: {named}{more}",
-        names.len()
+        "wattle: note: {}: {why}: {named}{more}",
+        counted(names.len(), "tensor")
     ));
 }

@@ -1,7 +1,7 @@
 //! `x = d * scale_j * q - dmin * min_j`: the blocks of a superblock, whose steps and minimums are small integers.
 
 use super::line::{Line, Sums, Trials, best, codes, error};
-use super::super_scale::blocks;
+use super::super_scale::{blocks, common};
 use super::{Unit, nearest, ratio, within};
 use crate::quant::k::K;
 use half::f16;
@@ -99,13 +99,13 @@ fn start<const N: usize, const B: usize>(
     // What a missed step costs when the minimum follows it, and one missed minimum.
     let curves = sums.map(|s| s.qq - s.q * ratio(s.q, s.w));
     let weights = sums.map(|s| s.w);
-    let d = common(unit, &steps, &curves, end);
+    let d = common(unit, &steps, &curves, [0.0, end]);
     let scales = steps.map(|step| nearest(within(step * ratio(1.0, d), 0.0, end)));
     for j in 0..B {
         let mean = ratio(sums[j].q, sums[j].w);
         mins[j] = (mins[j] + mean * (d * scales[j] - steps[j])).max(0.0);
     }
-    let dmin = common(unit, &mins, &weights, end);
+    let dmin = common(unit, &mins, &weights, [0.0, end]);
     let mins = mins.map(|min| nearest(within(min * ratio(1.0, dmin), 0.0, end)));
     Fields {
         d,
@@ -113,28 +113,6 @@ fn start<const N: usize, const B: usize>(
         scales,
         mins,
     }
-}
-
-/// The stored scale of which all `values` are nearly multiples, `0 ..= end`; `curves` is what the square of a miss costs.
-fn common<const B: usize>(unit: &Unit<K>, values: &[f32; B], curves: &[f32; B], end: f32) -> f32 {
-    let largest = values.iter().fold(0.0, |m: f32, v| m.max(*v));
-    let (mut best, mut least) = (0.0, f32::INFINITY);
-    let mut steps = end;
-    while steps >= end / 2.0 {
-        let d = unit.stored(largest / steps);
-        let inverse = ratio(1.0, d);
-        let cost: f32 = (0..B)
-            .map(|j| {
-                let miss = values[j] - d * nearest(within(values[j] * inverse, 0.0, end));
-                curves[j] * miss * miss
-            })
-            .sum();
-        if cost < least {
-            (best, least) = (d, cost);
-        }
-        steps -= 1.0;
-    }
-    best
 }
 
 /// Moves the scale and the minimum of block `j` to the best of the nine places around them; its error.

@@ -18,9 +18,8 @@ pub(crate) struct SuperScale<const B: usize> {
 /// Encodes a superblock: `B` blocks of `N`, scales from `-ends` to `ends - 1`.
 ///
 /// 1. The best scale of each block for itself.
-/// 2. The d that turns these into integers at the least cost: the largest is put at `ends / 2 ..= ends`, each time with d rounded to
-///    f16. (Half of the range is enough: what fits below `ends / 2` fits twice as high.) Small weights make d a
-///    subnormal f16 of few bits; then this choice counts most.
+/// 2. The d that turns these into integers at the least cost ([`common`]). Small weights make d a subnormal f16 of few bits; then
+///    this choice counts most.
 /// 3. In turns, the integers beside each scale, and the best d for all the levels.
 pub(crate) fn encode<L: Levels, const N: usize, const B: usize>(
     unit: &Unit<K>,
@@ -35,7 +34,7 @@ pub(crate) fn encode<L: Levels, const N: usize, const B: usize>(
         curves[j] = Sums::of::<L, N>(x[j], w[j], ratio(1.0, scales[j])).qq;
     }
     let ends = f32::from(ends);
-    let mut d = common(unit, &scales, &curves, ends);
+    let mut d = common(unit, &scales, &curves, [-ends, ends - 1.0]);
     for scale in &mut scales {
         *scale = nearest(within(*scale * ratio(1.0, d), -ends, ends - 1.0));
     }
@@ -85,17 +84,27 @@ pub(crate) fn blocks<const N: usize, const B: usize>(x: &[f32; K]) -> [&[f32; N]
     core::array::from_fn(|j| &x.as_chunks::<N>().0[j])
 }
 
-/// The stored d of which all `scales` are nearly multiples; `curves` is what the square of a miss costs.
-fn common<const B: usize>(unit: &Unit<K>, scales: &[f32; B], curves: &[f32; B], ends: f32) -> f32 {
-    let largest = largest(scales);
+/// The scale of scales, as stored, of which all `values` are nearly multiples by the integers `low ..= high`; `curves` is what the
+/// square of a miss costs.
+///
+/// The largest value is put at the farther of the two ends and at each integer from there to half of it, each time with d rounded
+/// to f16. (Half of the range is enough: what fits below fits twice as high.)
+pub(crate) fn common<const B: usize>(
+    unit: &Unit<K>,
+    values: &[f32; B],
+    curves: &[f32; B],
+    [low, high]: [f32; 2],
+) -> f32 {
+    let largest = largest(values);
+    let end = if -low > high { low } else { high };
     let (mut best, mut least) = (0.0, f32::INFINITY);
-    let mut steps = ends;
-    while steps >= ends / 2.0 {
-        let d = unit.stored(-largest / steps);
+    let mut steps = end.abs();
+    while steps >= end.abs() / 2.0 {
+        let d = unit.stored(largest / steps.copysign(end));
         let inverse = ratio(1.0, d);
         let cost: f32 = (0..B)
             .map(|j| {
-                let miss = scales[j] - d * nearest(within(scales[j] * inverse, -ends, ends - 1.0));
+                let miss = values[j] - d * nearest(within(values[j] * inverse, low, high));
                 curves[j] * miss * miss
             })
             .sum();
