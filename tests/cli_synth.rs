@@ -8,7 +8,7 @@ use std::path::Path;
 
 use program::{Folder, Ran, wattle};
 use serde_json::Value;
-use wattle::gguf::{GgmlType, Gguf, Writer};
+use wattle::gguf::{GgmlType, Gguf, TensorInfo, Writer};
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("a plain path")
@@ -63,16 +63,17 @@ fn types_are_those_of_quantize() {
         let model = Gguf::open(&path).expect("a sound file");
         assert_eq!(report["tensors"], model.tensors().len());
 
-        // The same model as a converter would write it: matrices in BF16, the rest in F32. Only its head, with no vocabulary.
+        // The same model as a converter would write it: matrices in BF16, the rest in F32.
         let mut head = Writer::new();
         for (key, value) in model.metadata().iter() {
             if !key.starts_with("tokenizer.") {
                 head.copy(key, value).expect("a key");
             }
         }
+        let matrix =
+            |tensor: &TensorInfo| tensor.n_dims > 1 && !tensor.name.contains("ffn_gate_inp");
         for tensor in model.tensors() {
-            let matrix = tensor.n_dims > 1 && !tensor.name.contains("ffn_gate_inp");
-            let ty = match matrix {
+            let ty = match matrix(tensor) {
                 true => GgmlType::BF16,
                 false => GgmlType::F32,
             };
@@ -80,8 +81,7 @@ fn types_are_those_of_quantize() {
         }
         let mut body = head.start(Vec::new()).expect("in memory");
         for tensor in model.tensors() {
-            let matrix = tensor.n_dims > 1 && !tensor.name.contains("ffn_gate_inp");
-            let bytes = tensor.elements() * if matrix { 2 } else { 4 };
+            let bytes = tensor.elements() * if matrix(tensor) { 2 } else { 4 };
             body.write(&vec![0; bytes as usize]).expect("in memory");
         }
         let source = folder.file("source", &body.finish().expect("whole"));
@@ -146,7 +146,7 @@ fn the_list_has_every_shape() {
     let plain = synth([""; 0]);
     assert_eq!(plain.code, Some(0), "{plain:?}");
     assert_eq!(plain.stdout.lines().count(), shapes.len() + 1);
-    // Parameters and active parameters, in thousand millions, as their makers give them.
+    // In thousand millions: parameters as the makers give them, and those without experts at rest and the table of embeddings.
     for (name, parameters, active) in [
         ("v2-lite", 15.7, 2.4),
         ("moonlight", 16.0, 2.6),
@@ -155,7 +155,7 @@ fn the_list_has_every_shape() {
         ("r1-1.5b", 1.78, 1.54),
     ] {
         let shape = shapes.iter().find(|shape| shape["shape"] == name);
-        let shape = shape.unwrap_or_else(|| panic!("{name} is not there"));
+        let shape = shape.expect("a shape of this name");
         for (key, expected) in [("parameters", parameters), ("active_parameters", active)] {
             let found = shape[key].as_f64().expect("a number") / 1e9;
             assert!(
