@@ -3,6 +3,8 @@
 //! The numbers are those of the models' `config.json`. Three things differ from the models: the vocabulary is made up, also that of
 //! MiniCPM3, which is SentencePiece in truth; `v3-few` has one dense layer in place of three, so that the second of two has experts;
 //! and the factors of MiniCPM3's long context are all 1.
+//!
+//! llama.cpp (November 2026) runs `plm` with `-fa 0` only: with flash attention its values have the wrong shape.
 
 use super::shape::{Attention, Experts, Latent, Router, Shape, Yarn};
 

@@ -202,3 +202,93 @@ fn fan_in(inputs: u32) -> Draw {
         deviation: 1.0 / (inputs as f32).sqrt(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names without `blk.N.` and `.weight`, with dimensions: the last layer and what stands around it.
+    fn listed(name: &str, layers: u32) -> Vec<String> {
+        let shape = Shape::named(name).expect("a shape");
+        let last = format!("blk.{}.", layers - 1);
+        let all = tensors(shape, layers).into_iter();
+        let inner =
+            all.filter(|tensor| !tensor.name.starts_with("blk.") || tensor.name.starts_with(&last));
+        inner
+            .map(|tensor| {
+                let name = tensor.name.replace(&last, "").replace(".weight", "");
+                format!("{name} {:?}", tensor.dims)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn layouts_that_no_other_test_reads() {
+        assert_eq!(
+            listed("minicpm3", 1),
+            [
+                "token_embd [2560, 73448]",
+                "rope_factors_long [16]",
+                "rope_factors_short [16]",
+                "attn_norm [2560]",
+                "attn_q_a [2560, 768]",
+                "attn_q_a_norm [768]",
+                "attn_q_b [768, 3840]",
+                "attn_kv_a_mqa [2560, 288]",
+                "attn_kv_a_norm [256]",
+                "attn_kv_b [256, 5120]",
+                "attn_output [2560, 2560]",
+                "ffn_norm [2560]",
+                "ffn_gate [2560, 6400]",
+                "ffn_up [2560, 6400]",
+                "ffn_down [6400, 2560]",
+                "output_norm [2560]",
+            ]
+        );
+        assert_eq!(
+            listed("plm", 1),
+            [
+                "token_embd [2048, 151936]",
+                "attn_norm [2048]",
+                "attn_q [2048, 3072]",
+                "attn_kv_a_mqa [2048, 576]",
+                "attn_kv_a_norm [512]",
+                "attn_kv_b [512, 4096]",
+                "attn_output [2048, 2048]",
+                "ffn_norm [2048]",
+                "ffn_up [2048, 8192]",
+                "ffn_down [8192, 2048]",
+                "output_norm [2048]",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_layer_of_deepseek_v3() {
+        assert_eq!(
+            listed("v3-few", 2)[1..],
+            [
+                "attn_norm [7168]",
+                "attn_q_a [7168, 1536]",
+                "attn_q_a_norm [1536]",
+                "attn_q_b [1536, 24576]",
+                "attn_kv_a_mqa [7168, 576]",
+                "attn_kv_a_norm [512]",
+                "attn_k_b [128, 512, 128]",
+                "attn_v_b [512, 128, 128]",
+                "attn_output [16384, 7168]",
+                "ffn_norm [7168]",
+                "ffn_gate_inp [7168, 256]",
+                "exp_probs_b.bias [256]",
+                "ffn_gate_exps [7168, 2048, 256]",
+                "ffn_up_exps [7168, 2048, 256]",
+                "ffn_down_exps [2048, 7168, 256]",
+                "ffn_gate_shexp [7168, 2048]",
+                "ffn_up_shexp [7168, 2048]",
+                "ffn_down_shexp [2048, 7168]",
+                "output_norm [7168]",
+                "output [7168, 129280]",
+            ]
+        );
+    }
+}
