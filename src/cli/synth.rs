@@ -40,7 +40,7 @@ pub(crate) struct Args {
     /// The type, or mix of types, as `wattle quantize` has them
     #[arg(value_name = "TYPE", default_value = "Q4_0")]
     ty: String,
-    /// Print the shapes, with their sizes in Q4_0
+    /// Print the shapes and their sizes, as without SHAPE
     #[arg(long, conflicts_with_all = ["shape", "layers", "seed", "force", "threads"])]
     list: bool,
     /// Write so many layers [default: those of the model; of v3-few 2]
