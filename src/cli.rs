@@ -31,6 +31,7 @@ mod quantize;
 mod run;
 mod sampling;
 mod score;
+mod synth;
 mod tokenize;
 
 macro_rules! subcommands {
@@ -65,6 +66,8 @@ subcommands! {
     Tokenize = tokenize,
     /// Make a model file smaller: fewer bits a weight
     Quantize = quantize,
+    /// Write random weights in the shape of a real model, to measure speed with
+    Synth = synth,
 }
 
 /// DeepSeek-style language models from GGUF files on small machines.

@@ -51,6 +51,7 @@
 //! |---|---|
 //! | [`load`] | path and machine to [`Model`]: the one place where files, architectures, kernels and cores meet |
 //! | [`quantize`], [`imatrix`] | a model file to smaller types; how much each column of a weight matters |
+//! | [`synth`] | random weights in the shape of a real model, to measure speed with |
 //! | [`demo`] | the model in the box, `wattle-tales` |
 //! | [`gguf`] | reader (bounds-checked, memory-mapped, split files) and writer |
 //! | [`arch`] | one recipe a file: keys to config, tensor names to weights |
@@ -80,6 +81,7 @@ pub mod pool;
 pub mod quantize;
 pub mod sample;
 pub mod score;
+pub mod synth;
 pub mod tokenizer;
 
 pub use error::{Error, Result};

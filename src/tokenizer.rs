@@ -43,6 +43,7 @@ mod spm;
 mod stream;
 mod vocab;
 
+pub(crate) use bytes::char_of;
 pub use stream::TextStream;
 pub use vocab::TokenKind;
 

@@ -61,6 +61,12 @@ impl Args {
     }
 }
 
+/// Weights that decoding one token reads; 0 when the file does not tell.
+pub(super) fn parameters_of_a_token(model: &Gguf) -> u64 {
+    let token = traffic::token(model, &mut traffic::Keys::new(model.metadata()));
+    token.map_or(0, |token| token.parameters)
+}
+
 /// Inspects a file.
 ///
 /// # Errors

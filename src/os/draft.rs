@@ -67,6 +67,17 @@ impl Draft {
         &self.path
     }
 
+    /// Bytes that its disk has left for this user.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the system does not tell.
+    pub fn free_bytes(&self) -> Result<u64> {
+        let disk = rustix::fs::fstatvfs(self.file.get_ref())
+            .map_err(|source| Error::io(&self.path, "ask for room for", source.into()))?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
     /// Brings all bytes to the disk. Of several files that belong together, all are sealed before the first is published.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 //! The map is that of GPT-2 (Radford et al. 2019, `bytes_to_unicode`).
 
 /// The character that spells `byte`.
-pub(super) fn char_of(byte: u8) -> char {
+pub(crate) fn char_of(byte: u8) -> char {
     let code = match byte {
         33..=126 | 161..=172 | 174..=255 => u32::from(byte),
         0..=32 => 256 + u32::from(byte),
