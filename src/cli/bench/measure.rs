@@ -40,48 +40,42 @@ impl Bencher<'_> {
     /// All tests. Returns whether it was not stopped.
     pub(super) fn all(&mut self) -> Result<bool> {
         let plan = self.plan;
-        let setups = plan.models.len() * plan.batches.len() * plan.ubatches.len();
-        let total = setups * plan.threads.len() * plan.tests.len();
         let mut number = 0;
         for &path in &plan.models {
             let name = path.unwrap_or(Path::new(demo::NAME));
             os::confine(&plan.cores);
-            let mut model = load(path, plan.threads[0])?;
+            let mut model = load(path, None)?;
             let origin = subject::origin(&model);
             let subject = subject::subject(name, &model)?;
-            for &batch in &plan.batches {
-                for &ubatch in &plan.ubatches {
-                    for &threads in &plan.threads {
-                        os::confine(&plan.cores);
-                        model.set_threads(threads)?;
-                        model.pool().confine_caller();
-                        let common = Common {
-                            name,
-                            model: &model,
-                            origin: &origin,
-                            subject: &subject,
-                            setup: Setup {
-                                batch,
-                                ubatch: ubatch.min(batch),
-                                threads: model.pool().threads(),
-                                cache: match plan.cache() {
-                                    CacheType::F16 => "f16",
-                                    CacheType::F32 => "f32",
-                                },
-                            },
-                        };
-                        for &test in &plan.tests {
-                            number += 1;
-                            let shown = Shown::new(plan.args.progress, number, total, test);
-                            let record = self.one(&common, test, &shown)?;
-                            drop(shown);
-                            if let Some(record) = record {
-                                written(self.report.record(record, self.out))?;
-                            }
-                            if self.answering.is_over() {
-                                return Ok(false);
-                            }
-                        }
+            for asked in &plan.setups {
+                os::confine(&plan.cores);
+                model.set_threads(asked.threads)?;
+                model.pool().confine_caller();
+                let common = Common {
+                    name,
+                    model: &model,
+                    origin: &origin,
+                    subject: &subject,
+                    setup: Setup {
+                        batch: asked.batch,
+                        ubatch: asked.ubatch,
+                        threads: model.pool().threads(),
+                        cache: match plan.cache() {
+                            CacheType::F16 => "f16",
+                            CacheType::F32 => "f32",
+                        },
+                    },
+                };
+                for &test in &plan.tests {
+                    number += 1;
+                    let shown = Shown::new(plan.args.progress, number, plan.count(), test);
+                    let record = self.one(&common, test, &shown)?;
+                    drop(shown);
+                    if let Some(record) = record {
+                        written(self.report.record(record, self.out))?;
+                    }
+                    if self.answering.is_over() {
+                        return Ok(false);
                     }
                 }
             }

@@ -16,13 +16,20 @@ use super::rival::Rival;
 pub(super) struct Plan<'a> {
     pub(super) args: &'a Args,
     pub(super) models: Vec<Option<&'a Path>>,
-    pub(super) batches: Vec<usize>,
-    pub(super) ubatches: Vec<usize>,
-    pub(super) threads: Vec<Option<usize>>,
+    pub(super) setups: Vec<Asked>,
     pub(super) tests: Vec<Test>,
     pub(super) rival: Option<Rival>,
     /// The cores of this process, before it keeps to some of them.
     pub(super) cores: Vec<usize>,
+}
+
+/// A setup as it is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) batch: usize,
+    /// At most `batch`.
+    pub(super) ubatch: usize,
+    pub(super) threads: Option<usize>,
 }
 
 impl<'a> Plan<'a> {
@@ -45,18 +52,12 @@ impl<'a> Plan<'a> {
             args: words.split_whitespace().map(String::from).collect(),
             cores: cores.clone(),
         });
-        let threads = positive("-t", &args.threads, None)?;
         Ok(Self {
             models: match args.model.as_slice() {
                 [] => vec![None],
                 models => models.iter().map(|path| Some(path.as_path())).collect(),
             },
-            batches: positive("-b", &args.batch_size, Some(BATCH))?,
-            ubatches: positive("-ub", &args.ubatch_size, Some(UBATCH))?,
-            threads: match threads.as_slice() {
-                [] => vec![None],
-                threads => threads.iter().copied().map(Some).collect(),
-            },
+            setups: setups(args)?,
             tests: tests(args)?,
             args,
             rival,
@@ -64,10 +65,18 @@ impl<'a> Plan<'a> {
         })
     }
 
+    /// How many tests there are in all.
+    pub(super) fn count(&self) -> usize {
+        self.models.len() * self.setups.len() * self.tests.len()
+    }
+
     pub(super) fn columns(&self) -> Columns {
+        let other = |usual: usize, of: fn(&Asked) -> usize| {
+            self.setups.iter().any(|asked| of(asked) != usual)
+        };
         Columns {
-            batch: self.batches != [BATCH],
-            ubatch: self.ubatches != [UBATCH],
+            batch: other(BATCH, |asked| asked.batch),
+            ubatch: other(UBATCH, |asked| asked.ubatch),
             cache: self.cache() != CacheType::F16,
             against: self.rival.is_some(),
         }
@@ -81,6 +90,28 @@ impl<'a> Plan<'a> {
 /// What llama-bench takes where the flags do not say.
 const BATCH: usize = 2048;
 const UBATCH: usize = 512;
+
+/// The setups in llama-bench's order.
+fn setups(args: &Args) -> Result<Vec<Asked>> {
+    let batches = positive("-b", &args.batch_size, Some(BATCH))?;
+    let ubatches = positive("-ub", &args.ubatch_size, Some(UBATCH))?;
+    let threads = positive("-t", &args.threads, None)?;
+    let threads: Vec<Option<usize>> = match threads.as_slice() {
+        [] => vec![None],
+        threads => threads.iter().copied().map(Some).collect(),
+    };
+    let mut setups = Vec::new();
+    for &batch in &batches {
+        for &ubatch in &ubatches {
+            setups.extend(threads.iter().map(|&threads| Asked {
+                batch,
+                ubatch: ubatch.min(batch),
+                threads,
+            }));
+        }
+    }
+    Ok(setups)
+}
 
 /// The tests in llama-bench's order; at every depth prompts, then decodings, then both.
 fn tests(args: &Args) -> Result<Vec<Test>> {
