@@ -7,10 +7,13 @@ mod against;
 mod program;
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Stdio;
 
-use program::{Folder, Ran, command, finish};
+use program::{Folder, Ran, command, finish, wattle};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// The model in the box as a file, and a smaller one.
@@ -163,7 +166,7 @@ fn lists_ranges_and_repeated_flags_multiply() {
 
 #[test]
 fn the_defaults_are_llama_benchs() {
-    let ran = bench(&["--help"]);
+    let ran = wattle(["bench", "--help"]);
     for part in [
         "[default: 512]",
         "[default: 128]",
@@ -220,6 +223,32 @@ fn progress_says_what_is_done_and_no_warm_up_does_less() {
         assert!(told.contains(part), "{told}");
     }
     assert!(!run(&["--no-warmup"]).contains("warming up"));
+}
+
+#[test]
+fn ctrl_c_leaves_what_was_measured() {
+    let mut child = command()
+        .args(["bench", "-m", TINY, "-p", "2,1000000", "-n", "0"])
+        .args(["-r", "1", "-t", "1", "--no-warmup", "--progress"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut told = BufReader::new(child.stderr.take().expect("piped"));
+    let mut line = String::new();
+    while !line.contains("test 2 of 2, pp1000000: repetition 1") {
+        line.clear();
+        assert!(told.read_line(&mut line).expect("text") > 0, "it ended");
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).expect("a signal");
+    let ran = child.wait_with_output().expect("the program ends");
+    assert_eq!(ran.status.code(), Some(130), "{ran:?}");
+    let table = String::from_utf8(ran.stdout).expect("text");
+    assert!(
+        table.contains(" pp2 |") && !table.contains("pp1000000"),
+        "{table}"
+    );
+    assert!(table.contains("\nbuild: "), "the table is whole: {table}");
 }
 
 #[test]

@@ -121,8 +121,12 @@ impl Bencher<'_> {
             samples.push(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
             if let (Some(rival), Some(against)) = (&self.plan.rival, &mut against) {
                 for way in &mut against.ways {
-                    shown.say(&format!("theirs, {repetition} of {}", args.repetitions));
                     let fa = way.flash_attn;
+                    let flag = fa.map_or_else(String::new, |fa| format!(" with -fa {fa}"));
+                    shown.say(&format!(
+                        "theirs{flag}, {repetition} of {}",
+                        args.repetitions
+                    ));
                     let warm_up = !args.no_warmup;
                     let answer =
                         rival.repetition(common.name, setup, test, fa, warm_up, &mut go_on)?;
