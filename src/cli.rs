@@ -17,6 +17,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use wattle::{Error, Result, demo};
 
 mod answer;
+mod bench;
 mod chat;
 mod corpus;
 mod imatrix;
@@ -54,6 +55,8 @@ macro_rules! subcommands {
 subcommands! {
     /// Continue a text, or chat with the model
     Run = run,
+    /// Measure how fast a model runs, as llama-bench does
+    Bench = bench,
     /// Say how probable a text is, token by token
     Score = score,
     /// Measure how well a model predicts a text, and how far it is from another model
@@ -139,6 +142,8 @@ const ONE_DASH: &[(&str, &str)] = &[
     ("-cnv", "--cnv"),
     ("-no-cnv", "--no-cnv"),
     ("-ctk", "--cache-type"),
+    ("-pg", "--pg"),
+    ("-ub", "--ubatch-size"),
     ("-st", "--single-turn"),
     ("-sys", "--system-prompt"),
 ];

@@ -91,6 +91,13 @@ pub enum Error {
         /// How long it was given.
         limit: core::time::Duration,
     },
+    /// Another program, which was asked for something, did not give it.
+    Program {
+        /// The program.
+        path: PathBuf,
+        /// How it failed, and with what words.
+        what: String,
+    },
     /// The machine refused something that the run needs (threads, affinity, ...).
     Machine {
         /// What failed, and what to do.
@@ -255,6 +262,7 @@ impl fmt::Display for Error {
                 "the chat template of the model did not end within {} seconds; --no-cnv continues the text without it",
                 limit.as_secs()
             ),
+            Self::Program { path, what } => write!(f, "{}: {what}", path.display()),
             Self::Machine { what } => f.write_str(what),
         }
     }

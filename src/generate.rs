@@ -55,8 +55,12 @@ pub trait Forward {
     /// # Errors
     /// As [`feed`](Self::feed).
     fn all(&mut self, tokens: &[u32]) -> Result<&[f32]>;
+    /// Forgets all tokens from `len` on; does nothing when there are fewer.
+    fn truncate(&mut self, len: usize);
     /// Forgets the sequence: the next token stands first.
-    fn clear(&mut self);
+    fn clear(&mut self) {
+        self.truncate(0);
+    }
 }
 
 /// When to stop, and what to tell along the way.

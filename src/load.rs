@@ -94,6 +94,15 @@ impl Model {
         &self.pool
     }
 
+    /// Computes with so many threads from now on; `None` as in [`LoadOptions::threads`].
+    ///
+    /// # Errors
+    /// When this machine does not have them; those before go on.
+    pub fn set_threads(&mut self, threads: Option<usize>) -> Result<()> {
+        self.pool = Pool::new(threads)?;
+        Ok(())
+    }
+
     /// The tokenizer of the file, built when it is first asked for.
     ///
     /// # Errors

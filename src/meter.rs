@@ -3,9 +3,25 @@
 //! Decoding one token reads every weight that takes part in it once, so that on a small machine
 //! `GB/s read = bytes a token * tok/s` says how near a run is to the memory's limit. Prefill reads the weights once a batch and is
 //! bound by arithmetic; it has a rate in tokens only.
+//!
+//! [`Speed`] is what a generation says of itself at its end. For measurements there are [`Samples`] of repetitions, the
+//! [`Roofline`] that they are held against, the [`record`] of a test, and [`export`] to write records.
 
 use core::fmt;
 use core::time::Duration;
+
+mod against;
+pub mod export;
+pub mod record;
+mod roofline;
+mod samples;
+mod time;
+
+pub use against::{Against, Way};
+pub use record::Record;
+pub use roofline::{Roofline, read_gbps};
+pub use samples::{Samples, Spread};
+pub use time::rfc3339;
 
 /// Work of one kind: tokens that went through the model, and the time it took.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

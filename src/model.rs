@@ -76,6 +76,12 @@ impl Transformer {
         self.isa
     }
 
+    /// Bytes that a token takes in the caches of all layers, which decoding every later token reads.
+    #[must_use]
+    pub fn cache_row_bytes(&self, cache: CacheType) -> u64 {
+        (self.weights.layers.len() * self.config.heads.cache_width() * cache.bytes()) as u64
+    }
+
     /// Bytes of weights that decoding one token reads; the cache is not counted.
     #[must_use]
     pub fn bytes_per_token(&self) -> u64 {

@@ -4,12 +4,14 @@
 //!
 //! - [`Mapped`]: a file in memory, read-only.
 //! - [`Draft`]: a file that appears only when it is whole; [`names_a_file`]: whether one can have a name.
+//! - [`Huge`]: memory in huge pages.
 //! - [`Lend`]: lends a closure that borrows to threads that already run, and takes it back before the call returns.
 //! - [`Windows`], [`Pieces`], [`Slots`]: cut one `&mut` slice into parts that different threads may write at the same time.
 //! - [`confine`]: keeps a thread on a set of cores.
 
 mod affinity;
 mod draft;
+mod huge;
 mod lend;
 mod map;
 mod pieces;
@@ -21,6 +23,7 @@ mod windows;
 
 pub use affinity::confine;
 pub use draft::{Draft, names_a_file};
+pub use huge::Huge;
 pub use lend::Lend;
 pub use map::{Advice, Mapped};
 pub use pieces::Pieces;

@@ -2,10 +2,15 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// More than any of these files holds.
 const MOST_BYTES: u64 = 64 * 1024;
+
+/// Where `sys/` and `proc/` are: `/`, or what `WATTLE_SYSFS_ROOT` names.
+pub(crate) fn root() -> PathBuf {
+    std::env::var_os("WATTLE_SYSFS_ROOT").map_or_else(|| PathBuf::from("/"), PathBuf::from)
+}
 
 /// The text of a file, without white space at its end; `None` when it cannot be read or is no text.
 pub(crate) fn text(path: &Path) -> Option<String> {

@@ -43,9 +43,7 @@ impl Topology {
     /// The environment variable `WATTLE_SYSFS_ROOT` names a directory to read `sys/` and `proc/` in instead of `/`; it does not
     /// change which cores are allowed.
     pub fn here() -> Self {
-        let root =
-            std::env::var_os("WATTLE_SYSFS_ROOT").map_or_else(|| PathBuf::from("/"), PathBuf::from);
-        Self::read(&root, &allowed())
+        Self::read(&file::root(), &allowed())
     }
 
     /// What a process that is allowed the cores with the ids `allowed` may use, by the `sys/` and `proc/` in `root`.

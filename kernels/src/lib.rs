@@ -50,6 +50,7 @@ pub use isa::Isa;
 pub use op::acts::{Acts, quantize, scale_len};
 pub use op::attend::{Elems, Rows, mix, scores};
 pub use op::norm::rmsnorm;
+pub use op::read::read_all;
 pub use op::rope::{RopeKind, rope};
 pub use op::silu::silu_mul;
 pub use op::softmax::softmax;

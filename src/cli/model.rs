@@ -38,11 +38,20 @@ pub(crate) struct ModelArgs {
 
 /// [`CacheType`] by its name.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Cache {
+pub(crate) enum Cache {
     /// Half precision
     F16,
     /// Single precision, for exact comparisons
     F32,
+}
+
+impl From<Cache> for CacheType {
+    fn from(cache: Cache) -> Self {
+        match cache {
+            Cache::F16 => Self::F16,
+            Cache::F32 => Self::F32,
+        }
+    }
 }
 
 impl ModelArgs {
@@ -62,22 +71,7 @@ impl ModelArgs {
                 });
             }
         }
-        let options = LoadOptions {
-            threads: self.threads,
-            ..LoadOptions::default()
-        };
-        let _shown = progress::Spinner::new(format!("loading {}", self.name().display()));
-        let model = match &self.model {
-            Some(path) => Model::load_with(path, &options)?,
-            None => {
-                let model = Model::demo(&options)?;
-                say(format_args!(
-                    "wattle: note: without -m FILE, {} in the box is used: it tells short stories and knows nothing else",
-                    demo::NAME
-                ));
-                model
-            }
-        };
+        let model = load(self.model.as_deref(), self.threads)?;
         model.pool().confine_caller();
         Ok(model)
     }
@@ -112,11 +106,27 @@ impl ModelArgs {
             &SessionOptions {
                 ctx,
                 batch: self.batch_size,
-                cache_type: match self.cache_type {
-                    Cache::F16 => CacheType::F16,
-                    Cache::F32 => CacheType::F32,
-                },
+                cache_type: self.cache_type.into(),
             },
         )
     }
+}
+
+/// Loads the model at `path`, or the one in the box, which is said on stderr then.
+pub(crate) fn load(path: Option<&Path>, threads: Option<usize>) -> Result<Model> {
+    let options = LoadOptions {
+        threads,
+        ..LoadOptions::default()
+    };
+    let name = path.unwrap_or(Path::new(demo::NAME));
+    let _shown = progress::Spinner::new(format!("loading {}", name.display()));
+    let Some(path) = path else {
+        let model = Model::demo(&options)?;
+        say(format_args!(
+            "wattle: note: without -m FILE, {} in the box is used: it tells short stories and knows nothing else",
+            demo::NAME
+        ));
+        return Ok(model);
+    };
+    Model::load_with(path, &options)
 }

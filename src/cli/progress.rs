@@ -19,6 +19,24 @@ impl Spinner {
         }
         Self(bar)
     }
+
+    /// One that moves only when something is [said](Self::say), and never if `hidden`.
+    pub(crate) fn still(hidden: bool) -> Self {
+        let target = match hidden {
+            true => ProgressDrawTarget::hidden(),
+            false => target(),
+        };
+        Self(
+            ProgressBar::with_draw_target(None, target)
+                .with_style(ProgressStyle::default_spinner()),
+        )
+    }
+
+    /// Changes what is said.
+    pub(crate) fn say(&self, what: String) {
+        self.0.set_message(what);
+        self.0.tick();
+    }
 }
 
 impl Drop for Spinner {

@@ -108,8 +108,7 @@ impl<'m> Session<'m> {
     pub fn resume<'t>(&mut self, text: &'t [u32]) -> &'t [u32] {
         let common = self.tokens.iter().zip(text).take_while(|(a, b)| a == b);
         let keep = common.count().min(text.len().saturating_sub(1));
-        self.state.truncate(keep);
-        self.tokens.truncate(keep);
+        self.truncate(keep);
         &text[keep..]
     }
 
@@ -201,8 +200,8 @@ impl Forward for Session<'_> {
         self.forward(tokens, Logits::All)
     }
 
-    fn clear(&mut self) {
-        self.state.truncate(0);
-        self.tokens.clear();
+    fn truncate(&mut self, len: usize) {
+        self.state.truncate(len);
+        self.tokens.truncate(len);
     }
 }

@@ -103,7 +103,7 @@ impl Forward for Toy {
         Ok(&self.logits)
     }
 
-    fn clear(&mut self) {
-        self.tokens.clear();
+    fn truncate(&mut self, len: usize) {
+        self.tokens.truncate(len);
     }
 }

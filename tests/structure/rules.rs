@@ -9,6 +9,7 @@ use crate::source;
 const ORDER: &[&str] = &[
     "main",
     "cli",
+    "bench",
     "importance",
     "perplexity",
     "score",
@@ -36,6 +37,7 @@ const ORDER: &[&str] = &[
 const BANS: &[(&str, &str, &str)] = &[
     ("main", "arch", "only load uses arch"),
     ("cli", "arch", "only load uses arch"),
+    ("bench", "arch", "only load uses arch"),
     ("importance", "arch", "only load uses arch"),
     ("perplexity", "arch", "only load uses arch"),
     ("score", "arch", "only load uses arch"),

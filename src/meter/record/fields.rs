@@ -1,0 +1,157 @@
+//! The columns of a record, each a line in a list.
+
+use super::Record;
+use crate::meter::{Against, Spread};
+
+/// The value of a field.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// Not measured.
+    Missing,
+    /// Text.
+    Text(String),
+    /// An integer.
+    Integer(u64),
+    /// A number.
+    Number(f64),
+    /// Several values; only JSON has them.
+    List(Vec<Value>),
+}
+
+/// What the values of a field are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// [`Value::Text`]
+    Text,
+    /// [`Value::Integer`]
+    Integer,
+    /// [`Value::Number`]
+    Number,
+    /// [`Value::List`]
+    List,
+}
+
+/// A column.
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// What its values are, where they are not missing.
+    pub kind: Kind,
+    /// The value in a record.
+    pub get: fn(&Record) -> Value,
+}
+
+/// The columns of a report; `against` when another program is measured too.
+pub fn fields(against: bool) -> impl Iterator<Item = &'static Field> {
+    let more = if against { AGAINST } else { &[] };
+    FIELDS.iter().chain(more)
+}
+
+macro_rules! fields {
+    ($($list:ident { $($name:ident: $kind:ident = $get:expr,)+ })+) => {
+        $(const $list: &[Field] = &[$(Field {
+            name: stringify!($name),
+            kind: Kind::$kind,
+            get: |record| {
+                let get: fn(&Record) -> _ = $get;
+                Value::from(get(record))
+            },
+        },)+];)+
+    };
+}
+
+fields! {
+    FIELDS {
+        build_commit: Text = |r| r.origin.commit.clone(),
+        build_number: Integer = |r| r.origin.number,
+        version: Text = |r| r.origin.version.clone(),
+        cpu_info: Text = |r| r.origin.cpu.clone(),
+        gpu_info: Text = |_| String::new(),
+        backends: Text = |_| String::from("CPU"),
+        isa: Text = |r| String::from(r.origin.isa),
+        model_filename: Text = |r| r.model.filename.clone(),
+        model_type: Text = |r| r.model.kind.clone(),
+        model_size: Integer = |r| r.model.bytes,
+        model_n_params: Integer = |r| r.model.parameters,
+        n_batch: Integer = |r| r.setup.batch as u64,
+        n_ubatch: Integer = |r| r.setup.ubatch as u64,
+        n_threads: Integer = |r| r.setup.threads as u64,
+        type_k: Text = |r| String::from(r.setup.cache),
+        type_v: Text = |r| String::from(r.setup.cache),
+        n_prompt: Integer = |r| r.test.prompt as u64,
+        n_gen: Integer = |r| r.test.generated as u64,
+        n_depth: Integer = |r| r.test.depth as u64,
+        test_time: Text = |r| r.time.clone(),
+        avg_ns: Integer = |r| r.samples.times().map(|times| times.mean as u64),
+        stddev_ns: Integer = |r| r.samples.times().map(|times| times.stddev as u64),
+        avg_ts: Number = |r| speed(r, |speed| speed.mean),
+        stddev_ts: Number = |r| speed(r, |speed| speed.stddev),
+        median_ns: Integer = |r| r.samples.times().map(|times| times.median as u64),
+        median_ts: Number = |r| speed(r, |speed| speed.median),
+        min_ts: Number = |r| speed(r, |speed| speed.min),
+        max_ts: Number = |r| speed(r, |speed| speed.max),
+        bytes_per_token: Integer = |r| r.bytes_per_token,
+        gbps: Number = Record::gbps,
+        roofline_gbps: Number = |r| r.roofline.map(|roofline| roofline.gbps()),
+        roofline_share: Number = Record::roofline_share,
+        samples_ns: List = |r| r.samples.ns().to_vec(),
+        samples_ts: List = |r| r.samples.rates(),
+    }
+    AGAINST {
+        against_program: Text = |r| r.against.as_ref().map(|other| other.program.clone()),
+        against_args: Text = |r| r.against.as_ref().map(|other| other.args.clone()),
+        against_build_commit: Text = |r| r.against.as_ref().map(|other| other.commit.clone()),
+        against_build_number: Integer = |r| r.against.as_ref().and_then(|other| other.number),
+        against_flash_attn: Integer = |r| r.against.as_ref()?.best()?.flash_attn.map(u64::from),
+        against_avg_ts: Number = |r| theirs(r, |speed| speed.mean),
+        against_stddev_ts: Number = |r| theirs(r, |speed| speed.stddev),
+        against_median_ts: Number = |r| theirs(r, |speed| speed.median),
+        against_fa0_median_ts: Number = |r| r.against.as_ref()?.median_with(0),
+        against_fa1_median_ts: Number = |r| r.against.as_ref()?.median_with(1),
+        ratio: Number = Record::ratio,
+        against_samples_ts: List = |r| {
+            let best = r.against.as_ref().and_then(Against::best);
+            best.map_or_else(Vec::new, |best| best.ts.clone())
+        },
+    }
+}
+
+fn speed(record: &Record, of: fn(&Spread) -> f64) -> Option<f64> {
+    record.samples.speed().as_ref().map(of)
+}
+
+fn theirs(record: &Record, of: fn(&Spread) -> f64) -> Option<f64> {
+    let speed = record.against.as_ref()?.best()?.speed()?;
+    Some(of(&speed))
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<u64> for Value {
+    fn from(integer: u64) -> Self {
+        Self::Integer(integer)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Missing, Into::into)
+    }
+}
+
+impl<T: Into<Value>> From<Vec<T>> for Value {
+    fn from(values: Vec<T>) -> Self {
+        Self::List(values.into_iter().map(Into::into).collect())
+    }
+}
