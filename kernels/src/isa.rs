@@ -14,6 +14,12 @@ use crate::simd::SimdOp;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512_vnni;
+#[cfg(target_arch = "x86_64")]
+mod avx_vnni;
+#[cfg(target_arch = "x86_64")]
+mod dpbusd;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 #[cfg(target_arch = "aarch64")]
@@ -61,6 +67,8 @@ macro_rules! isas {
 isas! {
     "scalar" Scalar scalar::Scalar,
     #[cfg(target_arch = "x86_64")] "avx2" Avx2 avx2::Avx2,
+    #[cfg(target_arch = "x86_64")] "avx_vnni" AvxVnni avx_vnni::AvxVnni,
+    #[cfg(target_arch = "x86_64")] "avx512_vnni" Avx512Vnni avx512_vnni::Avx512Vnni,
     #[cfg(target_arch = "aarch64")] "neon" Neon neon::Neon,
     #[cfg(target_arch = "aarch64")] "neon_dot" NeonDot neon_dot::NeonDot,
 }

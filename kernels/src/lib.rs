@@ -7,6 +7,7 @@
 //!   isa    which instruction sets exist, which this CPU has        one file each in isa/, listed by `isas!`
 //!   simd   the vocabulary (trait `Simd`) every kernel is written in
 //!   quant  the weight formats of GGUF                              one file each in quant/, listed by `quants!`
+//!   tile   eight rows side by side, packed from a file's rows
 //!   op     quantise, multiply, normalise, rotate, attend           one file each in op/
 //!   plan   (instruction set, format) -> `Kernel`, chosen once a matrix
 //!   reference  the same operations in plain f64: the oracle of the tests
@@ -45,6 +46,7 @@ mod quant;
 #[cfg(feature = "std")]
 pub mod reference;
 mod simd;
+mod tile;
 
 pub use isa::Isa;
 pub use op::acts::{Acts, quantize, scale_len};
@@ -57,3 +59,4 @@ pub use op::softmax::softmax;
 pub use op::vector::{add, axpy, dot, store_f16};
 pub use plan::{Kernel, matmul, matmul_with, plan};
 pub use quant::{Format, decode, encode};
+pub use tile::{TILE_ROWS, pack, tile_bytes, unpack};

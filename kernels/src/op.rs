@@ -10,4 +10,5 @@ pub(crate) mod read;
 pub(crate) mod rope;
 pub(crate) mod silu;
 pub(crate) mod softmax;
+pub(crate) mod tiles;
 pub(crate) mod vector;

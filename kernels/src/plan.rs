@@ -4,11 +4,15 @@
 
 use crate::op::acts::Acts;
 use crate::op::matmul::{GROUP, PANEL, Tile, panel};
-use crate::quant::{Quant, Visit};
-use crate::{Format, Isa};
+use crate::op::tiles::{self, STRIP, Sums};
+use crate::quant::{Quant, Tiled, Visit, VisitTiled};
+use crate::{Format, Isa, TILE_ROWS, tile_bytes};
 
 /// Products of one panel of rows with a group of tokens.
 type PanelFn = fn(Isa, &[u8], usize, &Acts<'_>, usize, &mut Tile);
+
+/// Products of one tile with some tokens.
+type TileFn = fn(Isa, &[u8], &Acts<'_>, usize, &mut Sums);
 
 /// A format's products on one instruction set.
 #[derive(Clone, Copy, Debug)]
@@ -18,10 +22,13 @@ pub struct Kernel {
     one: PanelFn,
     two: PanelFn,
     four: PanelFn,
+    /// None where the format does not go in tiles.
+    tile: Option<TileFn>,
 }
 
 /// The kernel for weights of that format.
 pub fn plan(isa: Isa, format: Format) -> Kernel {
+    #[derive(Clone, Copy)]
     struct Find(Isa, Format);
     impl Visit for Find {
         type Output = Kernel;
@@ -33,7 +40,14 @@ pub fn plan(isa: Isa, format: Format) -> Kernel {
                 one: panel::<Q, 1>,
                 two: panel::<Q, 2>,
                 four: panel::<Q, GROUP>,
+                tile: format.visit_tiled(self),
             }
+        }
+    }
+    impl VisitTiled for Find {
+        type Output = TileFn;
+        fn visit<Q: Tiled>(self) -> TileFn {
+            tiles::multiply::<Q>
         }
     }
     format.visit(Find(isa, format))
@@ -48,6 +62,43 @@ impl Kernel {
     /// The format.
     pub fn format(&self) -> Format {
         self.format
+    }
+
+    /// As [`matmul`](Self::matmul), with weights in tiles, as [`crate::pack`] makes them: `rows` of them count, from the first.
+    ///
+    /// # Panics
+    /// If the format does not go in tiles, `tiles` has not the length of as many as `rows` rows fill, or `acts` has no int8.
+    pub fn multiply_tiles(
+        &self,
+        tiles: &[u8],
+        rows: usize,
+        acts: &Acts<'_>,
+        store: &mut dyn FnMut(usize, usize, &[f32]),
+    ) {
+        let name = self.format.name();
+        let (Some(multiply), Some(bytes)) = (self.tile, tile_bytes(self.format, acts.cols()))
+        else {
+            panic_columns(name, acts.cols());
+        };
+        assert_eq!(
+            Some(tiles.len()),
+            bytes.checked_mul(rows.div_ceil(TILE_ROWS)),
+            "{name}: bytes of the tiles of {rows} rows of {}",
+            acts.cols()
+        );
+        assert!(acts.has_int8(), "{name} multiplies int8 activations");
+        let mut sums = [[0.0; TILE_ROWS]; STRIP];
+        for (i, tile) in tiles.chunks_exact(bytes).enumerate() {
+            let row = i * TILE_ROWS;
+            let height = TILE_ROWS.min(rows - row);
+            for first in (0..acts.tokens()).step_by(STRIP) {
+                let sums = &mut sums[..STRIP.min(acts.tokens() - first)];
+                multiply(self.isa, tile, acts, first, sums);
+                for (t, values) in sums.iter().enumerate() {
+                    store(first + t, row, &values[..height]);
+                }
+            }
+        }
     }
 
     /// `weights[r] . acts[t]` for all rows and tokens, handed over piecewise: `store(token, first_row, values)`.

@@ -16,6 +16,7 @@
 
 use crate::op::acts::Act;
 use crate::simd::Simd;
+use crate::tile::{self, Codes, Field, Planes, Sink};
 
 pub(crate) mod blocks;
 pub(crate) mod floats;
@@ -63,8 +64,41 @@ pub(crate) trait Quant {
     fn dot<S: Simd, const T: usize>(s: S, row: &[u8], acts: &[Act<'_>; T]) -> [f32; T];
 }
 
+/// A format whose rows go in tiles of eight.
+pub(crate) trait Tiled: Quant {
+    /// The fields of a block: words first, then halves, then bytes. [`Tiled::group`] counts them in this order.
+    const FIELDS: &'static [Field];
+    /// What its codes are.
+    const CODES: Codes;
+    /// Whether the two halves of 32 weights have scales of their own.
+    const HALVES: bool;
+    /// Whether weights have a minimum or offset, `m`.
+    const MIN: bool;
+
+    /// Unpacks block `b` of eight rows, group by group.
+    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>);
+}
+
+/// A computation that is generic over the formats that go in tiles.
+pub(crate) trait VisitTiled {
+    /// What it returns.
+    type Output;
+    /// The computation.
+    fn visit<Q: Tiled>(self) -> Self::Output;
+}
+
+/// `Some` of a visit for a format that goes in tiles, else `None`.
+macro_rules! tiled {
+    (tiles $v:ident $ty:ty) => {
+        Some($v.visit::<$ty>())
+    };
+    (rows $v:ident $ty:ty) => {
+        None
+    };
+}
+
 macro_rules! quants {
-    ($($id:literal $name:literal $variant:ident $ty:ty),* $(,)?) => {
+    ($($id:literal $name:literal $variant:ident $ty:ty: $form:ident),* $(,)?) => {
         /// A weight format.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Format {
@@ -116,6 +150,11 @@ macro_rules! quants {
                 true
             }
 
+            /// As [`visit`](Self::visit), for the formats that go in tiles.
+            pub(crate) fn visit_tiled<V: VisitTiled>(self, v: V) -> Option<V::Output> {
+                match self { $(Format::$variant => tiled!($form v $ty)),* }
+            }
+
             /// Calls `v` with the type behind the value.
             pub(crate) fn visit<V: Visit>(self, v: V) -> V::Output {
                 match self { $(Format::$variant => v.visit::<$ty>()),* }
@@ -133,25 +172,37 @@ pub(crate) trait Visit {
 }
 
 quants! {
-    0 "F32" F32 f32::F32,
-    1 "F16" F16 f16::F16,
-    30 "BF16" Bf16 bf16::Bf16,
-    2 "Q4_0" Q4_0 q4_0::Q4_0,
-    3 "Q4_1" Q4_1 q4_1::Q4_1,
-    6 "Q5_0" Q5_0 q5_0::Q5_0,
-    7 "Q5_1" Q5_1 q5_1::Q5_1,
-    8 "Q8_0" Q8_0 q8_0::Q8_0,
-    10 "Q2_K" Q2K q2_k::Q2K,
-    11 "Q3_K" Q3K q3_k::Q3K,
-    12 "Q4_K" Q4K q4_k::Q4K,
-    13 "Q5_K" Q5K q5_k::Q5K,
-    14 "Q6_K" Q6K q6_k::Q6K,
-    20 "IQ4_NL" Iq4Nl iq4_nl::Iq4Nl,
-    23 "IQ4_XS" Iq4Xs iq4_xs::Iq4Xs,
-    39 "MXFP4" Mxfp4 mxfp4::Mxfp4,
+    0 "F32" F32 f32::F32: rows,
+    1 "F16" F16 f16::F16: rows,
+    30 "BF16" Bf16 bf16::Bf16: rows,
+    2 "Q4_0" Q4_0 q4_0::Q4_0: tiles,
+    3 "Q4_1" Q4_1 q4_1::Q4_1: tiles,
+    6 "Q5_0" Q5_0 q5_0::Q5_0: tiles,
+    7 "Q5_1" Q5_1 q5_1::Q5_1: tiles,
+    8 "Q8_0" Q8_0 q8_0::Q8_0: tiles,
+    10 "Q2_K" Q2K q2_k::Q2K: tiles,
+    11 "Q3_K" Q3K q3_k::Q3K: tiles,
+    12 "Q4_K" Q4K q4_k::Q4K: tiles,
+    13 "Q5_K" Q5K q5_k::Q5K: tiles,
+    14 "Q6_K" Q6K q6_k::Q6K: tiles,
+    20 "IQ4_NL" Iq4Nl iq4_nl::Iq4Nl: tiles,
+    23 "IQ4_XS" Iq4Xs iq4_xs::Iq4Xs: tiles,
+    39 "MXFP4" Mxfp4 mxfp4::Mxfp4: tiles,
 }
 
 impl Format {
+    /// Whether rows of it can be packed in [tiles](crate::pack): all but the formats of floats.
+    pub fn goes_in_tiles(self) -> bool {
+        struct Known;
+        impl VisitTiled for Known {
+            type Output = ();
+            fn visit<Q: Tiled>(self) {
+                const { assert!(tile::fill(Q::FIELDS, Q::BYTES), "fields fill the block") }
+            }
+        }
+        self.visit_tiled(Known).is_some()
+    }
+
     /// Bytes of a row of `cols` weights; `None` when `cols` is not whole blocks, or the product overflows.
     pub fn row_bytes(self, cols: usize) -> Option<usize> {
         if !cols.is_multiple_of(self.block()) {

@@ -9,6 +9,7 @@
 //! | `A`  | f32 sums of many blocks, lanes as in `I`| 8 lanes     | 4 lanes          | 8 lanes    |
 //! | `F`  | 8 floats of a vector                    | one ymm     | two q registers  | `[f32; 8]` |
 //! | `S`  | 16 integer scales of a superblock       | two ymm     | 16 i32 in memory | `[i32; 16]`|
+//! | `N`  | 8 i32, one for each row of a tile       | one ymm     | two q registers  | `[i32; 8]` |
 //!
 //! `I` is as narrow as the machine allows because each of its registers costs a conversion to f32 per block. `F` is always 8, so
 //! that loads and stores take arrays and need neither bounds checks nor `unsafe`.
@@ -35,6 +36,11 @@ pub(crate) trait Simd: Copy {
     type F: Copy;
     /// 16 integer scales, ready for [`Simd::dot_halves`].
     type S: Copy;
+    /// 8 i32, one for each row of a tile.
+    type N: Copy;
+
+    /// What `rows_i8` wants added to its weights: 128 where the instruction multiplies unsigned bytes by signed ones, else 0.
+    const BIAS: u8;
 
     // ---- bytes
 
@@ -60,6 +66,10 @@ pub(crate) trait Simd: Copy {
     fn bits(self, bits: u32) -> Self::B;
     /// `table[i]` for each byte `i` (0 to 15).
     fn table(self, table: &[i8; 16], index: Self::B) -> Self::B;
+    /// Exclusive or of each byte with `mask`.
+    fn flip(self, a: Self::B, mask: u8) -> Self::B;
+    /// Stores 32 bytes.
+    fn store_b(self, x: Self::B, out: &mut [u8; 32]);
 
     // ---- integer products: exact
 
@@ -74,6 +84,27 @@ pub(crate) trait Simd: Copy {
     /// Sum of the lanes.
     #[cfg(test)]
     fn sum_i(self, x: Self::I) -> i32;
+
+    // ---- eight rows of a tile: byte 4r + i belongs to row r
+
+    /// Four bits of each row's word, spread: byte `4r + i` is 0xff where bit `4j + i` of word r is set, else 0.
+    fn spread(self, words: Self::B, j: usize) -> Self::B;
+    /// `sum over j and i of w[j][4r + i] * a[j][i]` for each row r; weights 0 to 15, at most 8 steps.
+    fn rows_u4<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J]) -> Self::N;
+    /// The same for weights 0 to 63.
+    fn rows_u6<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J]) -> Self::N;
+    /// The same for weights -128 to 127 with [`Simd::BIAS`] added: the sum is that of the biased weights.
+    fn rows_i8<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J]) -> Self::N;
+    /// A little-endian u32 a row.
+    fn load_n(self, x: &[u8; 32]) -> Self::N;
+    /// A little-endian u16 a row.
+    fn load_n16(self, x: &[u8; 16]) -> Self::N;
+    /// `x >> shift & mask` of each row.
+    fn bits_n(self, x: Self::N, shift: u32, mask: i32) -> Self::F;
+    /// Byte `i` of each row's word, as a signed integer.
+    fn byte_n(self, x: Self::N, i: u32) -> Self::F;
+    /// To f32, rounded to nearest.
+    fn to_f(self, x: Self::N) -> Self::F;
 
     // ---- accumulators
 
@@ -216,7 +247,89 @@ mod tests {
             is(s.shr::<2>(x), w.map(|w| w >> 2));
             is(s.shl::<4>(x), w.map(|w| w << 4));
             is(s.shl::<2>(x), w.map(|w| w << 2));
+            is(s.flip(x, word as u8), w.map(|w| w ^ word as u8));
+            let mut stored = [0; 32];
+            s.store_b(x, &mut stored);
+            assert_eq!(stored, w);
+            rows(s, &w, &a, &scales);
         }
+    }
+
+    /// The operations on eight rows: eight steps of words made of `w`, each with its own four activations.
+    fn rows<S: Simd>(s: S, w: &[u8; 32], a: &[i8; 32], table: &[i8; 16]) {
+        let steps: [[u8; 32]; 8] = from_fn(|j| from_fn(|i| w[(i + 5 * j) % 32]));
+        let (a, _) = a.as_chunks::<4>();
+        let a: [[i8; 4]; 8] = from_fn(|j| a[j]);
+        let sums = |steps: &[[u8; 32]], weight: fn(u8) -> i32| -> [f32; 8] {
+            from_fn(|r| {
+                let of_row = |(w, a): (&[u8; 32], &[i8; 4])| -> i32 {
+                    (0..4).map(|i| weight(w[4 * r + i]) * i32::from(a[i])).sum()
+                };
+                steps.iter().zip(&a).map(of_row).sum::<i32>() as f32
+            })
+        };
+        let read = |x: S::F| {
+            let mut out = [0.0; 8];
+            s.store(x, &mut out);
+            out
+        };
+        let with = |mask: u8| from_fn(|j| s.and(s.bytes(&steps[j]), s.splat_b(mask)));
+        let (u4, u6): ([S::B; 8], [S::B; 8]) = (with(15), with(63));
+        assert_eq!(
+            read(s.to_f(s.rows_u4(&u4, &a))),
+            sums(&steps, |w| (w & 15).into())
+        );
+        assert_eq!(
+            read(s.to_f(s.rows_u6(&u6, &a))),
+            sums(&steps, |w| (w & 63).into())
+        );
+        let biased: [S::B; 8] = from_fn(|j| s.flip(s.bytes(&steps[j]), S::BIAS));
+        let want = if S::BIAS == 0 {
+            sums(&steps, |w| w.cast_signed().into())
+        } else {
+            sums(&steps, |w| i32::from(w.cast_signed()) + 128)
+        };
+        assert_eq!(read(s.to_f(s.rows_i8(&biased, &a))), want);
+        let half: [[i8; 4]; 4] = from_fn(|j| a[j]);
+        let u6: [S::B; 4] = from_fn(|j| u6[j]);
+        assert_eq!(
+            read(s.to_f(s.rows_u6(&u6, &half))),
+            sums(&steps[..4], |w| (w & 63).into())
+        );
+
+        let words = w.as_chunks::<4>().0;
+        let word = |r: usize| u32::from_le_bytes(words[r]);
+        for j in 0..8 {
+            let mut out = [0; 32];
+            s.store_b(s.spread(s.bytes(w), j), &mut out);
+            let want = from_fn(|i| {
+                if word(i / 4) >> (4 * j + i % 4) & 1 == 1 {
+                    0xff
+                } else {
+                    0
+                }
+            });
+            assert_eq!(out, want, "spread {j}");
+        }
+        let n = s.load_n(w);
+        for shift in 0..32 {
+            assert_eq!(
+                read(s.bits_n(n, shift, 63)),
+                from_fn(|r| (word(r) >> shift & 63) as f32)
+            );
+        }
+        for i in 0..4 {
+            assert_eq!(
+                read(s.byte_n(n, i)),
+                from_fn(|r| words[r][i as usize].cast_signed().into())
+            );
+        }
+        let halves = s.load_n16(&table.map(i8::cast_unsigned));
+        let want = from_fn(|r| {
+            let two = [table[2 * r], table[2 * r + 1]].map(i8::cast_unsigned);
+            f32::from(u16::from_le_bytes(two) & 0x7fff)
+        });
+        assert_eq!(read(s.bits_n(halves, 0, 0x7fff)), want);
     }
 
     fn extreme() -> impl Strategy<Value = u8> {

@@ -1,10 +1,13 @@
-//! Products of every format, on every instruction set of this CPU, against the plain f64 reference.
+//! Products of every format, on every instruction set of this CPU, by rows and by tiles, against the plain f64 reference.
 
 #[path = "common/weights.rs"]
 mod common;
 
 use common::{Rng, rows_of};
-use wattle_kernels::{Acts, Format, Isa, decode, matmul, quantize, reference, scale_len};
+use wattle_kernels::{
+    Acts, Format, Isa, TILE_ROWS, decode, matmul, pack, plan, quantize, reference, scale_len,
+    tile_bytes, unpack,
+};
 
 /// Rows and columns to try: one block, several, more rows than a panel, tails for the formats that have them.
 fn sizes(format: Format) -> Vec<(usize, usize)> {
@@ -82,11 +85,108 @@ fn run(isa: Isa, format: Format, weights: &[u8], rows: usize, x: &[f32], cols: u
     out
 }
 
+/// The same product with the weights in tiles; `None` for formats of floats.
+fn run_tiles(
+    isa: Isa,
+    format: Format,
+    weights: &[u8],
+    rows: usize,
+    x: &[f32],
+    cols: usize,
+) -> Option<Vec<f32>> {
+    let tiles = tiles_of(format, weights, rows, cols)?;
+    let tokens = x.len() / cols;
+    let (mut q, mut scales) = (vec![0; x.len()], vec![0.0; tokens * scale_len(cols)]);
+    quantize(isa, x, cols, &mut q, &mut scales);
+    let mut out = vec![f32::NAN; tokens * rows];
+    let acts = Acts::new(cols, x, &q, &scales);
+    plan(isa, format).multiply_tiles(&tiles, rows, &acts, &mut |t, r, values| {
+        out[t * rows + r..][..values.len()].copy_from_slice(values);
+    });
+    Some(out)
+}
+
+fn tiles_of(format: Format, weights: &[u8], rows: usize, cols: usize) -> Option<Vec<u8>> {
+    let bytes = tile_bytes(format, cols)?;
+    let mut tiles = vec![0xee; rows.div_ceil(TILE_ROWS) * bytes];
+    for (rows, tile) in weights.chunks(bytes).zip(tiles.chunks_mut(bytes)) {
+        pack(format, cols, rows, tile);
+    }
+    Some(tiles)
+}
+
+#[test]
+fn a_packed_row_comes_out_as_it_went_in() {
+    let mut rng = Rng(10);
+    let mut packed = 0;
+    for &format in Format::ALL {
+        for (rows, cols) in sizes(format) {
+            let weights = rows_of(format, rows, cols, &mut rng);
+            let Some(tiles) = tiles_of(format, &weights, rows, cols) else {
+                continue;
+            };
+            packed += 1;
+            let row_bytes = weights.len() / rows;
+            let mut back = vec![0; row_bytes];
+            for (r, row) in weights.chunks(row_bytes).enumerate() {
+                let tile = &tiles[r / TILE_ROWS * row_bytes * TILE_ROWS..][..row_bytes * TILE_ROWS];
+                unpack(format, cols, tile, r % TILE_ROWS, &mut back);
+                assert_eq!(back, row, "{}: row {r} of {rows}x{cols}", format.name());
+            }
+        }
+    }
+    assert!(packed > 40, "{packed} sizes of formats in tiles");
+}
+
+/// Many tokens go over unpacked panels, a few do not; panels end inside of long rows, strips of sums inside of many tokens.
+#[test]
+fn tiles_are_the_reference_and_no_token_depends_on_the_others() {
+    let mut rng = Rng(11);
+    for &format in Format::ALL {
+        let block = format.block().max(32);
+        for (rows, cols, tokens) in [(9, 768, 11), (3, 2048 + block, 9), (8, block, 150)] {
+            let weights = rows_of(format, rows, cols, &mut rng);
+            let x = rng.floats(tokens * cols);
+            let expected = expected(format, &weights, rows, &x, cols);
+            for isa in Isa::available() {
+                let Some(out) = run_tiles(isa, format, &weights, rows, &x, cols) else {
+                    continue;
+                };
+                let name = format!("{} on {}, {rows}x{cols}", format.name(), isa.name());
+                check(&name, &out, &expected, cols);
+                for n in [1, 2, 4, 6, 9] {
+                    let start = tokens - n;
+                    let few = run_tiles(isa, format, &weights, rows, &x[start * cols..], cols);
+                    assert_eq!(
+                        few.as_deref(),
+                        Some(&out[start * rows..]),
+                        "{name}: the last {n} tokens alone"
+                    );
+                }
+            }
+        }
+    }
+}
+
 /// Rounding: a product goes through at most `cols / 4 / 32` additions into one lane, a handful of roundings before and eight
 /// after, each of half an ulp (2^-24) of at most the size so far. The offset adds a second such sum.
 fn bound(cols: usize, size: f64) -> f64 {
     let steps = cols as f64 / 16.0 + 24.0;
     size * steps * 2.0_f64.powi(-24)
+}
+
+/// Asserts that every product is within the bound.
+fn check(name: &str, out: &[f32], expected: &[Product], cols: usize) {
+    assert_eq!(out.len(), expected.len(), "{name}");
+    for (i, (out, want)) in out.iter().zip(expected).enumerate() {
+        let (error, bound) = ((f64::from(*out) - want.value).abs(), bound(cols, want.size));
+        assert!(
+            error <= bound,
+            "{name}, product {i}: {out}, not {}, off by {:.1} times the bound",
+            want.value,
+            error / bound
+        );
+    }
 }
 
 #[test]
@@ -99,17 +199,15 @@ fn every_format_on_every_isa_is_the_reference() {
                 let x = rng.floats(tokens * cols);
                 let expected = expected(format, &weights, rows, &x, cols);
                 for isa in Isa::available() {
+                    let name = format!(
+                        "{} on {}, {rows}x{cols}, {tokens} tokens",
+                        format.name(),
+                        isa.name()
+                    );
                     let out = run(isa, format, &weights, rows, &x, cols);
-                    for (i, (out, want)) in out.iter().zip(&expected).enumerate() {
-                        let error = (f64::from(*out) - want.value).abs();
-                        assert!(
-                            error <= bound(cols, want.size),
-                            "{} on {}, {rows}x{cols}, {tokens} tokens, product {i}: {out}, not {}, off by {:.1} times the bound",
-                            format.name(),
-                            isa.name(),
-                            want.value,
-                            error / bound(cols, want.size)
-                        );
+                    check(&name, &out, &expected, cols);
+                    if let Some(out) = run_tiles(isa, format, &weights, rows, &x, cols) {
+                        check(&format!("{name}, in tiles"), &out, &expected, cols);
                     }
                 }
             }
@@ -179,6 +277,14 @@ fn flawed_activations_stay_visible() {
                     format.name(),
                     isa.name()
                 );
+                if let Some(out) = run_tiles(isa, format, &weights, 1, &x, cols) {
+                    assert!(
+                        !out[0].is_finite(),
+                        "{} on {}, in tiles, hides {flaw}",
+                        format.name(),
+                        isa.name()
+                    );
+                }
             }
         }
     }

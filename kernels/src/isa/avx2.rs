@@ -11,16 +11,31 @@ use core::arch::x86_64::*;
 
 /// The token of AVX2 and what stands on it; `P` tells how bytes are multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Avx2<P = Maddubs>(P);
+pub struct Avx2<P = Maddubs>(pub(super) P);
 
 /// Products by `vpmaddubsw` and `vpmaddwd`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Maddubs(());
 
-/// Products of 32 unsigned bytes with 32 signed bytes, four neighbours to a lane.
+/// Products of unsigned bytes with signed ones, four neighbours to a lane: what the tiers of AVX2 differ in.
 pub(super) trait Products: Copy {
+    /// See [`Simd::BIAS`].
+    const BIAS: u8;
     /// `u` at most 128; no pair of products beyond i16.
     fn dot(self, u: __m256i, i: __m256i) -> __m256i;
+    /// Sum of the products of `u`, 0 to 15, with the same four activations in every lane.
+    fn rows_u4<const J: usize>(self, u: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i;
+    /// The same for 0 to 63.
+    fn rows_u6<const J: usize>(self, u: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i;
+    /// The same for signed bytes with [`Self::BIAS`] added.
+    fn rows_i8<const J: usize>(self, w: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i;
+}
+
+/// The same four activations in every lane.
+#[inline(always)]
+pub(super) fn four(a: [i8; 4]) -> __m256i {
+    // SAFETY: only a token's methods call this, and the token proves AVX2.
+    unsafe { _mm256_set1_epi32(i32::from_le_bytes(a.map(i8::cast_unsigned))) }
 }
 
 impl Avx2 {
@@ -55,12 +70,68 @@ impl Avx2 {
 }
 
 impl Products for Maddubs {
+    const BIAS: u8 = 0;
+
     #[inline(always)]
     fn dot(self, u: __m256i, i: __m256i) -> __m256i {
         // SAFETY: the token proves AVX2.
         unsafe { _mm256_madd_epi16(_mm256_maddubs_epi16(u, i), _mm256_set1_epi16(1)) }
     }
+    #[inline(always)]
+    fn rows_u4<const J: usize>(self, u: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i {
+        const { assert!(J <= 8, "8 * 2 * 15 * 127 = 30480 fits i16, more do not") }
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let mut sum = _mm256_maddubs_epi16(u[0], four(a[0]));
+            for j in 1..J {
+                sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(u[j], four(a[j])));
+            }
+            _mm256_madd_epi16(sum, _mm256_set1_epi16(1))
+        }
+    }
+    #[inline(always)]
+    fn rows_u6<const J: usize>(self, u: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i {
+        // Two steps at a time: 2 * 2 * 63 * 127 = 32004 fits i16.
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let mut sum = _mm256_setzero_si256();
+            for (u, a) in u.as_chunks::<2>().0.iter().zip(a.as_chunks::<2>().0) {
+                let low = _mm256_maddubs_epi16(u[0], four(a[0]));
+                let both = _mm256_add_epi16(low, _mm256_maddubs_epi16(u[1], four(a[1])));
+                sum = _mm256_add_epi32(sum, _mm256_madd_epi16(both, _mm256_set1_epi16(1)));
+            }
+            sum
+        }
+    }
+    #[inline(always)]
+    fn rows_i8<const J: usize>(self, w: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let mut sum = _mm256_setzero_si256();
+            for j in 0..J {
+                let signed = _mm256_sign_epi8(four(a[j]), w[j]);
+                sum = _mm256_add_epi32(sum, self.dot(_mm256_abs_epi8(w[j]), signed));
+            }
+            sum
+        }
+    }
 }
+
+/// For [`Simd::spread`]: which byte of its lane each byte looks at, and at which bit of it.
+const SPREAD: [([u8; 32], [u8; 32]); 8] = {
+    let mut out = [([0; 32], [0; 32]); 8];
+    let mut j = 0;
+    while j < 8 {
+        let mut i = 0;
+        while i < 32 {
+            out[j].0[i] = (i % 16 / 4 * 4 + j / 2) as u8;
+            out[j].1[i] = 1 << (j % 2 * 4 + i % 4);
+            i += 1;
+        }
+        j += 1;
+    }
+    out
+};
 
 /// Which bytes of a lane of 8 i16 scales make the scales of block `j % 4`: one pair for each half.
 const HALVES: [[u8; 32]; 4] = {
@@ -83,6 +154,9 @@ impl<P: Products> Simd for Avx2<P> {
     type A = __m256;
     type F = __m256;
     type S = [__m256i; 2];
+    type N = __m256i;
+
+    const BIAS: u8 = P::BIAS;
 
     #[inline(always)]
     fn bytes(self, x: &[u8; 32]) -> __m256i {
@@ -170,6 +244,16 @@ impl<P: Products> Simd for Avx2<P> {
             _mm256_shuffle_epi8(table, index)
         }
     }
+    #[inline(always)]
+    fn flip(self, a: __m256i, mask: u8) -> __m256i {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_xor_si256(a, _mm256_set1_epi8(mask.cast_signed())) }
+    }
+    #[inline(always)]
+    fn store_b(self, x: __m256i, out: &mut [u8; 32]) {
+        // SAFETY: the token proves AVX2; the array is as long as the store.
+        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), x) }
+    }
 
     #[inline(always)]
     fn dot_u6(self, w: __m256i, a: __m256i) -> __m256i {
@@ -207,6 +291,58 @@ impl<P: Products> Simd for Avx2<P> {
         // SAFETY: the token proves AVX2; the array is as long as the store.
         unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), x) };
         out.iter().sum()
+    }
+
+    #[inline(always)]
+    fn spread(self, words: __m256i, j: usize) -> __m256i {
+        let (byte, bit) = (self.bytes(&SPREAD[j].0), self.bytes(&SPREAD[j].1));
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let found = _mm256_and_si256(_mm256_shuffle_epi8(words, byte), bit);
+            _mm256_cmpeq_epi8(found, bit)
+        }
+    }
+    #[inline(always)]
+    fn rows_u4<const J: usize>(self, w: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i {
+        self.0.rows_u4(w, a)
+    }
+    #[inline(always)]
+    fn rows_u6<const J: usize>(self, w: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i {
+        self.0.rows_u6(w, a)
+    }
+    #[inline(always)]
+    fn rows_i8<const J: usize>(self, w: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i {
+        self.0.rows_i8(w, a)
+    }
+    #[inline(always)]
+    fn load_n(self, x: &[u8; 32]) -> __m256i {
+        self.bytes(x)
+    }
+    #[inline(always)]
+    fn load_n16(self, x: &[u8; 16]) -> __m256i {
+        // SAFETY: the token proves AVX2; the array is as long as the load.
+        unsafe { _mm256_cvtepu16_epi32(_mm_loadu_si128(x.as_ptr().cast())) }
+    }
+    #[inline(always)]
+    fn bits_n(self, x: __m256i, shift: u32, mask: i32) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let low = _mm256_srl_epi32(x, _mm_cvtsi32_si128(shift.cast_signed()));
+            _mm256_cvtepi32_ps(_mm256_and_si256(low, _mm256_set1_epi32(mask)))
+        }
+    }
+    #[inline(always)]
+    fn byte_n(self, x: __m256i, i: u32) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let high = _mm256_sll_epi32(x, _mm_cvtsi32_si128((24 - 8 * i).cast_signed()));
+            _mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(high))
+        }
+    }
+    #[inline(always)]
+    fn to_f(self, x: __m256i) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_cvtepi32_ps(x) }
     }
 
     #[inline(always)]

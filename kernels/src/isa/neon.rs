@@ -27,6 +27,12 @@ pub(super) trait Products: Copy {
     fn dot_i8(self, w: Pair, a: Pair) -> int32x4_t;
     /// 16 weights of 0 to 63 times activations.
     fn dot_half(self, w: int8x16_t, a: int8x16_t) -> int32x4_t;
+    /// Eight rows times the same four activations a step; a sum of `F` steps fits i16.
+    fn rows<const F: usize, const J: usize>(
+        self,
+        w: &[[uint8x16_t; 2]; J],
+        a: &[[i8; 4]; J],
+    ) -> [int32x4_t; 2];
 }
 
 impl Neon {
@@ -68,6 +74,33 @@ impl Products for Widening {
         }
     }
     #[inline(always)]
+    fn rows<const F: usize, const J: usize>(
+        self,
+        w: &[[uint8x16_t; 2]; J],
+        a: &[[i8; 4]; J],
+    ) -> [int32x4_t; 2] {
+        // SAFETY: the token proves NEON.
+        unsafe {
+            // Of each half: the sums of two neighbours, for rows 0 and 1, then for rows 2 and 3.
+            let mut sums = [[vdupq_n_s32(0); 2]; 2];
+            for (w, a) in w.chunks(F).zip(a.chunks(F)) {
+                for half in 0..2 {
+                    let (mut low, mut high) = (vdupq_n_s16(0), vdupq_n_s16(0));
+                    for (w, a) in w.iter().zip(a) {
+                        let a = i32::from_le_bytes(a.map(i8::cast_unsigned));
+                        let a = vreinterpretq_s8_s32(vdupq_n_s32(a));
+                        let w = vreinterpretq_s8_u8(w[half]);
+                        low = vmlal_s8(low, vget_low_s8(w), vget_low_s8(a));
+                        high = vmlal_high_s8(high, w, a);
+                    }
+                    sums[half][0] = vpadalq_s16(sums[half][0], low);
+                    sums[half][1] = vpadalq_s16(sums[half][1], high);
+                }
+            }
+            sums.map(|[low, high]| vpaddq_s32(low, high))
+        }
+    }
+    #[inline(always)]
     fn dot_half(self, w: int8x16_t, a: int8x16_t) -> int32x4_t {
         // SAFETY: the token proves NEON.
         unsafe {
@@ -79,6 +112,22 @@ impl Products for Widening {
         }
     }
 }
+
+/// For [`Simd::spread`]: which byte of its lane each byte looks at, and at which bit of it.
+const SPREAD: [([u8; 16], [u8; 16]); 8] = {
+    let mut out = [([0; 16], [0; 16]); 8];
+    let mut j = 0;
+    while j < 8 {
+        let mut i = 0;
+        while i < 16 {
+            out[j].0[i] = (i / 4 * 4 + j / 2) as u8;
+            out[j].1[i] = 1 << (j % 2 * 4 + i % 4);
+            i += 1;
+        }
+        j += 1;
+    }
+    out
+};
 
 /// Applies a two-operand intrinsic to both halves.
 macro_rules! both {
@@ -100,6 +149,9 @@ impl<P: Products> Simd for Neon<P> {
     type A = float32x4_t;
     type F = [float32x4_t; 2];
     type S = [i32; 16];
+    type N = [int32x4_t; 2];
+
+    const BIAS: u8 = 0;
 
     #[inline(always)]
     fn bytes(self, x: &[u8; 32]) -> Self::B {
@@ -172,6 +224,18 @@ impl<P: Products> Simd for Neon<P> {
             [vqtbl1q_u8(table, index[0]), vqtbl1q_u8(table, index[1])]
         }
     }
+    #[inline(always)]
+    fn flip(self, a: Self::B, mask: u8) -> Self::B {
+        both!(veorq_u8, a, self.splat_b(mask))
+    }
+    #[inline(always)]
+    fn store_b(self, x: Self::B, out: &mut [u8; 32]) {
+        // SAFETY: the token proves NEON; the array is as long as the two stores.
+        unsafe {
+            vst1q_u8(out.as_mut_ptr(), x[0]);
+            vst1q_u8(out.as_mut_ptr().add(16), x[1]);
+        }
+    }
 
     #[inline(always)]
     fn dot_u6(self, w: Self::B, a: Self::B) -> int32x4_t {
@@ -198,6 +262,64 @@ impl<P: Products> Simd for Neon<P> {
     fn sum_i(self, x: int32x4_t) -> i32 {
         // SAFETY: the token proves NEON.
         unsafe { vaddvq_s32(x) }
+    }
+
+    #[inline(always)]
+    fn spread(self, words: Self::B, j: usize) -> Self::B {
+        let (byte, bit) = &SPREAD[j];
+        // SAFETY: the token proves NEON; the arrays are as long as the loads.
+        unsafe {
+            let (byte, bit) = (vld1q_u8(byte.as_ptr()), vld1q_u8(bit.as_ptr()));
+            words.map(|words| vtstq_u8(vqtbl1q_u8(words, byte), bit))
+        }
+    }
+    #[inline(always)]
+    fn rows_u4<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J]) -> Self::N {
+        self.0.rows::<8, J>(w, a)
+    }
+    #[inline(always)]
+    fn rows_u6<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J]) -> Self::N {
+        self.0.rows::<4, J>(w, a)
+    }
+    #[inline(always)]
+    fn rows_i8<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J]) -> Self::N {
+        self.0.rows::<2, J>(w, a)
+    }
+    #[inline(always)]
+    fn load_n(self, x: &[u8; 32]) -> Self::N {
+        both!(vreinterpretq_s32_u8, self.bytes(x))
+    }
+    #[inline(always)]
+    fn load_n16(self, x: &[u8; 16]) -> Self::N {
+        // SAFETY: the token proves NEON; the array is as long as the load.
+        unsafe {
+            let x = vreinterpretq_u16_u8(vld1q_u8(x.as_ptr()));
+            let wide = [vmovl_u16(vget_low_u16(x)), vmovl_high_u16(x)];
+            wide.map(|x| vreinterpretq_s32_u32(x))
+        }
+    }
+    #[inline(always)]
+    fn bits_n(self, x: Self::N, shift: u32, mask: i32) -> Self::F {
+        // SAFETY: the token proves NEON.
+        unsafe {
+            let (left, mask) = (vdupq_n_s32(-shift.cast_signed()), vdupq_n_s32(mask));
+            x.map(|x| {
+                let low = vshlq_u32(vreinterpretq_u32_s32(x), left);
+                vcvtq_f32_s32(vandq_s32(vreinterpretq_s32_u32(low), mask))
+            })
+        }
+    }
+    #[inline(always)]
+    fn byte_n(self, x: Self::N, i: u32) -> Self::F {
+        // SAFETY: the token proves NEON.
+        unsafe {
+            let left = vdupq_n_s32((24 - 8 * i).cast_signed());
+            x.map(|x| vcvtq_f32_s32(vshrq_n_s32::<24>(vshlq_s32(x, left))))
+        }
+    }
+    #[inline(always)]
+    fn to_f(self, x: Self::N) -> Self::F {
+        both!(vcvtq_f32_s32, x)
     }
 
     #[inline(always)]

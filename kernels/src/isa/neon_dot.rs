@@ -56,6 +56,24 @@ fn sdot(_: Sdot, mut acc: int32x4_t, w: int8x16_t, a: int8x16_t) -> int32x4_t {
     acc
 }
 
+/// `acc` plus 16 products with the four activations of lane `L`, four neighbours to a lane.
+#[inline(always)]
+fn sdot_lane<const L: i32>(_: Sdot, mut acc: int32x4_t, w: int8x16_t, a: int8x16_t) -> int32x4_t {
+    // SAFETY: the token proves the dot product instructions; `sdot` touches nothing but its registers.
+    unsafe {
+        asm!(
+            ".arch_extension dotprod",
+            "sdot {acc:v}.4s, {w:v}.16b, {a:v}.4b[{lane}]",
+            acc = inout(vreg) acc,
+            w = in(vreg) w,
+            a = in(vreg) a,
+            lane = const L,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    acc
+}
+
 impl Products for Sdot {
     #[inline(always)]
     fn dot_u6(self, w: [int8x16_t; 2], a: [int8x16_t; 2]) -> int32x4_t {
@@ -64,6 +82,29 @@ impl Products for Sdot {
     #[inline(always)]
     fn dot_i8(self, w: [int8x16_t; 2], a: [int8x16_t; 2]) -> int32x4_t {
         sdot(self, self.dot_half(w[0], a[0]), w[1], a[1])
+    }
+    #[inline(always)]
+    fn rows<const F: usize, const J: usize>(
+        self,
+        w: &[[uint8x16_t; 2]; J],
+        a: &[[i8; 4]; J],
+    ) -> [int32x4_t; 2] {
+        // SAFETY: the token proves NEON; four steps of activations are as long as the load.
+        unsafe {
+            let mut sums = [vdupq_n_s32(0); 2];
+            for (w, a) in w.as_chunks::<4>().0.iter().zip(a.as_chunks::<4>().0) {
+                let a = vld1q_s8(a.as_ptr().cast());
+                for half in 0..2 {
+                    let w = |j: usize| vreinterpretq_s8_u8(w[j][half]);
+                    let mut sum = sums[half];
+                    sum = sdot_lane::<0>(self, sum, w(0), a);
+                    sum = sdot_lane::<1>(self, sum, w(1), a);
+                    sum = sdot_lane::<2>(self, sum, w(2), a);
+                    sums[half] = sdot_lane::<3>(self, sum, w(3), a);
+                }
+            }
+            sums
+        }
     }
     #[inline(always)]
     fn dot_half(self, w: int8x16_t, a: int8x16_t) -> int32x4_t {

@@ -57,12 +57,29 @@ fn eighths(w: &[u8; 32], a: &[u8; 32], from: usize, to: usize) -> [i32; 8] {
     out.map(i32::from)
 }
 
+/// Eight rows times the same activations, four columns a step.
+#[inline(always)]
+fn rows<const J: usize>(w: &[[u8; 32]; J], a: &[[i8; 4]; J]) -> [i32; 8] {
+    let mut out = [0; 8];
+    for (w, a) in w.iter().zip(a) {
+        for r in 0..8 {
+            for i in 0..4 {
+                out[r] += i32::from(w[4 * r + i] as i8) * i32::from(a[i]);
+            }
+        }
+    }
+    out
+}
+
 impl Simd for Scalar {
     type B = [u8; 32];
     type I = [i32; 8];
     type A = [f32; 8];
     type F = [f32; 8];
     type S = [i32; 16];
+    type N = [i32; 8];
+
+    const BIAS: u8 = 0;
 
     #[inline(always)]
     fn bytes(self, x: &[u8; 32]) -> [u8; 32] {
@@ -115,6 +132,14 @@ impl Simd for Scalar {
     fn table(self, table: &[i8; 16], index: [u8; 32]) -> [u8; 32] {
         from_fn(|i| table[usize::from(index[i] & 15)] as u8)
     }
+    #[inline(always)]
+    fn flip(self, a: [u8; 32], mask: u8) -> [u8; 32] {
+        a.map(|a| a ^ mask)
+    }
+    #[inline(always)]
+    fn store_b(self, x: [u8; 32], out: &mut [u8; 32]) {
+        *out = x;
+    }
 
     #[inline(always)]
     fn dot_u6(self, w: [u8; 32], a: [u8; 32]) -> [i32; 8] {
@@ -137,6 +162,49 @@ impl Simd for Scalar {
     #[cfg(test)]
     fn sum_i(self, x: [i32; 8]) -> i32 {
         x.iter().sum()
+    }
+
+    #[inline(always)]
+    fn spread(self, words: [u8; 32], j: usize) -> [u8; 32] {
+        from_fn(|i| {
+            if words[i / 4 * 4 + j / 2] >> (j % 2 * 4 + i % 4) & 1 == 0 {
+                0
+            } else {
+                0xff
+            }
+        })
+    }
+    #[inline(always)]
+    fn rows_u4<const J: usize>(self, w: &[[u8; 32]; J], a: &[[i8; 4]; J]) -> [i32; 8] {
+        rows(w, a)
+    }
+    #[inline(always)]
+    fn rows_u6<const J: usize>(self, w: &[[u8; 32]; J], a: &[[i8; 4]; J]) -> [i32; 8] {
+        rows(w, a)
+    }
+    #[inline(always)]
+    fn rows_i8<const J: usize>(self, w: &[[u8; 32]; J], a: &[[i8; 4]; J]) -> [i32; 8] {
+        rows(w, a)
+    }
+    #[inline(always)]
+    fn load_n(self, x: &[u8; 32]) -> [i32; 8] {
+        from_fn(|r| i32::from_le_bytes([x[4 * r], x[4 * r + 1], x[4 * r + 2], x[4 * r + 3]]))
+    }
+    #[inline(always)]
+    fn load_n16(self, x: &[u8; 16]) -> [i32; 8] {
+        from_fn(|r| u16::from_le_bytes([x[2 * r], x[2 * r + 1]]).into())
+    }
+    #[inline(always)]
+    fn bits_n(self, x: [i32; 8], shift: u32, mask: i32) -> [f32; 8] {
+        x.map(|x| ((x.cast_unsigned() >> shift).cast_signed() & mask) as f32)
+    }
+    #[inline(always)]
+    fn byte_n(self, x: [i32; 8], i: u32) -> [f32; 8] {
+        x.map(|x| ((x >> (8 * i)) as i8).into())
+    }
+    #[inline(always)]
+    fn to_f(self, x: [i32; 8]) -> [f32; 8] {
+        x.map(|x| x as f32)
     }
 
     #[inline(always)]

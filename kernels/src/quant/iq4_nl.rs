@@ -5,12 +5,13 @@
 //!             q 0..15 the low nibbles, q 16..31 the high ones
 //! ```
 
-use super::Quant;
 use super::blocks::{Codes, decode_blocks, f16_at, field, nibble, u16_at};
 use super::search::scale::{self, Levels, Trials};
 use super::search::{encode_blocks, put_f16, put_nibbles};
+use super::{Quant, Tiled};
 use crate::op::acts::Act;
 use crate::simd::Simd;
+use crate::tile::{self, Field, Group, Planes, Sink, nibbles};
 
 /// See the head of this file.
 pub(crate) struct Iq4Nl;
@@ -112,4 +113,32 @@ impl Codes<BYTES> for Iq4Nl {
             s.f16(u16_at(block, D)),
         )
     }
+}
+
+impl Tiled for Iq4Nl {
+    const FIELDS: &'static [Field] = &[Field::words(QS, 4), Field::half(D)];
+    const CODES: tile::Codes = tile::Codes::I8;
+    const HALVES: bool = false;
+    const MIN: bool = false;
+
+    #[inline(always)]
+    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
+        let d = s.load_f16_le(planes.half(1, b));
+        let codes = nibbles(s, planes.words(0, b)).map(|q| s.table(biased_table::<S>(), q));
+        sink.take(s, b, Group::biased(s, codes, d));
+    }
+}
+
+/// The table with [`Simd::BIAS`] added.
+#[inline(always)]
+pub(crate) fn biased_table<S: Simd>() -> &'static [i8; 16] {
+    const FLIPPED: [i8; 16] = {
+        let (mut out, mut k) = (TABLE, 0);
+        while k < 16 {
+            out[k] ^= i8::MIN;
+            k += 1;
+        }
+        out
+    };
+    if S::BIAS == 0 { &TABLE } else { &FLIPPED }
 }

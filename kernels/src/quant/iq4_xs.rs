@@ -7,13 +7,14 @@
 //!     scale j: low four bits nibble j of scales_l, high two bits bits 2j, 2j+1 of scales_h
 //! ```
 
-use super::Quant;
 use super::blocks::{decode_blocks, f16_at, field, nibble, u16_at, u32_at};
-use super::iq4_nl::{Steps, TABLE, TRIALS};
+use super::iq4_nl::{Steps, TABLE, TRIALS, biased_table};
 use super::k::{K, Supers, products};
 use super::search::{encode_blocks, put_f16, put_nibbles, super_scale};
+use super::{Quant, Tiled};
 use crate::op::acts::Act;
 use crate::simd::Simd;
+use crate::tile::{Codes, Field, Group, Planes, Sink, nibbles};
 
 /// See the head of this file.
 pub(crate) struct Iq4Xs;
@@ -98,5 +99,36 @@ impl Quant for Iq4Xs {
             out[t] = s.sum_a(sums[t]);
         }
         out
+    }
+}
+
+impl Tiled for Iq4Xs {
+    const FIELDS: &'static [Field] = &[
+        Field::words(QS, 32),
+        Field::words(SCALES_L, 1),
+        Field::half(D),
+        Field::half(SCALES_H),
+    ];
+    const CODES: Codes = Codes::I8;
+    const HALVES: bool = false;
+    const MIN: bool = false;
+
+    #[inline(always)]
+    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
+        let d = s.load_f16_le(planes.half(2, b));
+        let low = s.load_n(&planes.words::<1>(1, b)[0]);
+        let high = s.load_n16(planes.half(3, b));
+        for j in 0..8 {
+            let shift = j as u32;
+            let scale = s.fma(
+                s.bits_n(high, 2 * shift, 3),
+                s.splat(16.0),
+                s.bits_n(low, 4 * shift, 15),
+            );
+            let d = s.mul(d, s.sub(scale, s.splat(32.0)));
+            let q = nibbles(s, planes.words(0, 8 * b + j));
+            let codes = q.map(|q| s.table(biased_table::<S>(), q));
+            sink.take(s, 8 * b + j, Group::biased(s, codes, d));
+        }
     }
 }

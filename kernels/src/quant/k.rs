@@ -95,6 +95,46 @@ pub(crate) fn scales_mins(block: &[u8], at: usize) -> ([u8; 8], [u8; 8]) {
     (scales, mins)
 }
 
+/// The same for eight rows of a tile, `words` the three words of each: the eight scales times `d`, and the eight mins times `-dmin`.
+#[inline(always)]
+pub(crate) fn scales_mins_of_rows<S: Simd>(
+    s: S,
+    words: &[[u8; 32]; 3],
+    d: S::F,
+    dmin: S::F,
+) -> ([S::F; 8], [S::F; 8]) {
+    let [a, b, c] = words.map(|w| s.load_n(&w));
+    let (sixteen, dmin) = (s.splat(16.0), s.mul(dmin, s.splat(-1.0)));
+    let (mut scales, mut mins) = ([d; 8], [dmin; 8]);
+    for j in 0..4 {
+        let byte = 8 * j as u32;
+        let six = |x| s.bits_n(x, byte, 63);
+        let split = |x, at| {
+            s.fma(
+                s.bits_n(x, byte + 6, 3),
+                sixteen,
+                s.bits_n(c, byte + at, 15),
+            )
+        };
+        scales[j] = s.mul(d, six(a));
+        mins[j] = s.mul(dmin, six(b));
+        scales[j + 4] = s.mul(d, split(a, 0));
+        mins[j + 4] = s.mul(dmin, split(b, 4));
+    }
+    (scales, mins)
+}
+
+/// Bits `2k` and `2k + 1` of each byte at its bottom; those above stay.
+#[inline(always)]
+pub(crate) fn two_bits<S: Simd>(s: S, x: S::B, k: usize) -> S::B {
+    match k {
+        0 => x,
+        1 => s.shr::<2>(x),
+        2 => s.shr::<4>(x),
+        _ => s.shr::<6>(x),
+    }
+}
+
 /// Writes what [`scales_mins`] reads, to the 12 bytes at the front of `out`.
 pub(crate) fn put_scales_mins(scales: &[u8; 8], mins: &[u8; 8], out: &mut [u8]) {
     for j in 0..4 {

@@ -8,12 +8,13 @@
 //! E2M1 is 0 0.5 1 1.5 2 3 4 6 and the same negative; the table holds the doubles, which are integers, and the scale is halved.
 //! An e of 255 is NaN in the OCP MX specification, and so it is here: ggml makes 2^127 of it, a number that looks like a weight.
 
-use super::Quant;
 use super::blocks::{Codes, decode_blocks, field, nibble};
 use super::search::scale::{Levels, Sums, codes};
 use super::search::{Unit, encode_blocks, power, put_nibbles};
+use super::{Quant, Tiled};
 use crate::op::acts::Act;
 use crate::simd::Simd;
+use crate::tile::{self, Field, Group, Planes, Sink, nibbles};
 
 /// See the head of this file.
 pub(crate) struct Mxfp4;
@@ -130,6 +131,30 @@ impl Codes<BYTES> for Mxfp4 {
         )
     }
 }
+
+impl Tiled for Mxfp4 {
+    const FIELDS: &'static [Field] = &[Field::words(QS, 4), Field::byte(E)];
+    const CODES: tile::Codes = tile::Codes::U6;
+    const HALVES: bool = false;
+    const MIN: bool = true;
+
+    #[inline(always)]
+    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
+        let d = s.load(&planes.byte(1, b).map(half_scale));
+        let codes = nibbles(s, planes.words(0, b)).map(|q| s.table(&ABOVE, q));
+        sink.take(s, b, Group::new(codes, d, s.mul(d, s.splat(-12.0))));
+    }
+}
+
+/// The table, 12 higher: unsigned codes multiply faster.
+const ABOVE: [i8; 16] = {
+    let (mut out, mut k) = (TABLE, 0);
+    while k < 16 {
+        out[k] += 12;
+        k += 1;
+    }
+    out
+};
 
 #[cfg(test)]
 mod tests {

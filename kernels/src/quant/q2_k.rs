@@ -6,13 +6,15 @@
 //!     scale and min from byte 8h + 2k + l/16;  q: bits 2k, 2k+1 of qs[32h + l]
 //! ```
 
-use super::Quant;
 use super::blocks::{decode_blocks, f16_at, field, u16_at};
-use super::k::{K, Supers, offsets, products, split};
+use super::k::{K, Supers, offsets, products, split, two_bits};
 use super::search::line::Trials;
 use super::search::{encode_blocks, put_f16, super_line};
+use super::{Quant, Tiled};
 use crate::op::acts::Act;
 use crate::simd::Simd;
+use crate::tile::{Codes, Field, Group, Planes, Sink};
+use core::array::from_fn;
 
 /// See the head of this file.
 pub(crate) struct Q2K;
@@ -104,5 +106,35 @@ impl Quant for Q2K {
             out[t] = s.sum_a(sums[t]) + s.sum(mins[t]);
         }
         out
+    }
+}
+
+impl Tiled for Q2K {
+    const FIELDS: &'static [Field] = &[
+        Field::words(QS, 16),
+        Field::words(SCALES, 4),
+        Field::half(D),
+        Field::half(DMIN),
+    ];
+    const CODES: Codes = Codes::U4;
+    const HALVES: bool = true;
+    const MIN: bool = true;
+
+    #[inline(always)]
+    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
+        let d = s.load_f16_le(planes.half(2, b));
+        let dmin = s.mul(s.load_f16_le(planes.half(3, b)), s.splat(-1.0));
+        let scales = planes.words::<4>(1, b);
+        for h in 0..2 {
+            let x = planes.words::<8>(0, 2 * b + h);
+            for k in 0..4 {
+                let codes = x.map(|x| s.and(two_bits(s, s.bytes(&x), k), s.splat_b(3)));
+                let word = s.load_n(&scales[2 * h + k / 2]);
+                let byte = |i: usize| (8 * (k % 2 * 2 + i)) as u32;
+                let d = from_fn(|i| s.mul(d, s.bits_n(word, byte(i), 15)));
+                let m = from_fn(|i| s.mul(dmin, s.bits_n(word, byte(i) + 4, 15)));
+                sink.take(s, 8 * b + 4 * h + k, Group { codes, d, m });
+            }
+        }
     }
 }

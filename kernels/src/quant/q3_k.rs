@@ -10,13 +10,15 @@
 //!
 //! The products stay unsigned; the offset of 4 is taken off through the activations' sums per 16.
 
-use super::Quant;
 use super::blocks::{decode_blocks, f16_at, field, u16_at, u32_at};
-use super::k::{K, Supers, offsets, products, split};
+use super::k::{K, Supers, offsets, products, split, two_bits};
 use super::search::scale::{Integers, Trials};
 use super::search::{encode_blocks, put_f16, super_scale};
+use super::{Quant, Tiled};
 use crate::op::acts::Act;
 use crate::simd::Simd;
+use crate::tile::{Codes, Field, Group, Planes, Sink};
+use core::array::from_fn;
 
 /// See the head of this file.
 pub(crate) struct Q3K;
@@ -132,5 +134,44 @@ impl Quant for Q3K {
             out[t] = s.sum_a(sums[t]) + s.sum(mins[t]);
         }
         out
+    }
+}
+
+impl Tiled for Q3K {
+    const FIELDS: &'static [Field] = &[
+        Field::words(HMASK, 8),
+        Field::words(QS, 16),
+        Field::words(SCALES, 3),
+        Field::half(D),
+    ];
+    const CODES: Codes = Codes::U4;
+    const HALVES: bool = true;
+    const MIN: bool = true;
+
+    #[inline(always)]
+    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
+        let d = s.load_f16_le(planes.half(3, b));
+        let words = planes.words::<3>(2, b).map(|w| s.load_n(&w));
+        let hmask = planes.words::<8>(0, b);
+        for h in 0..2 {
+            let x = planes.words::<8>(1, 2 * b + h);
+            for k in 0..4 {
+                let j = 4 * h + k;
+                let codes = from_fn(|w| {
+                    let set = s.test(s.bytes(&hmask[w]), s.splat_b(1 << j));
+                    let low = s.and(two_bits(s, s.bytes(&x[w]), k), s.splat_b(3));
+                    s.or(low, s.and(set, s.splat_b(4)))
+                });
+                let d = from_fn(|i| {
+                    let (n, byte) = (2 * j + i, (2 * j + i) as u32 % 4 * 8);
+                    let low = s.bits_n(words[n / 4 % 2], byte + (n / 8 * 4) as u32, 15);
+                    let high = s.bits_n(words[2], byte + (n / 4 * 2) as u32, 3);
+                    let scale = s.fma(high, s.splat(16.0), low);
+                    s.mul(d, s.sub(scale, s.splat(32.0)))
+                });
+                let m = d.map(|d| s.mul(d, s.splat(-4.0)));
+                sink.take(s, 8 * b + j, Group { codes, d, m });
+            }
+        }
     }
 }

@@ -5,12 +5,13 @@
 //!             q 0..15 the low nibbles, q 16..31 the high ones
 //! ```
 
-use super::Quant;
 use super::blocks::{Line, decode_blocks, f16_at, field, nibble, u16_at};
 use super::search::line::{self, Trials};
 use super::search::{encode_blocks, put_f16, put_nibbles};
+use super::{Quant, Tiled};
 use crate::op::acts::Act;
 use crate::simd::Simd;
+use crate::tile::{Codes, Field, Group, Planes, Sink, nibbles};
 
 /// See the head of this file.
 pub(crate) struct Q4_1;
@@ -67,5 +68,19 @@ impl Line<BYTES> for Q4_1 {
             s.f16(u16_at(block, D)),
             s.f16(u16_at(block, M)),
         )
+    }
+}
+
+impl Tiled for Q4_1 {
+    const FIELDS: &'static [Field] = &[Field::words(QS, 4), Field::half(D), Field::half(M)];
+    const CODES: Codes = Codes::U4;
+    const HALVES: bool = false;
+    const MIN: bool = true;
+
+    #[inline(always)]
+    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
+        let d = s.load_f16_le(planes.half(1, b));
+        let m = s.load_f16_le(planes.half(2, b));
+        sink.take(s, b, Group::new(nibbles(s, planes.words(0, b)), d, m));
     }
 }

@@ -6,13 +6,14 @@
 //!     32 bytes of qs hold two blocks: the low nibbles block 2p, the high ones block 2p + 1
 //! ```
 
-use super::Quant;
 use super::blocks::{decode_blocks, f16_at, field, u16_at};
-use super::k::{K, Supers, products, put_scales_mins, scales_mins};
+use super::k::{K, Supers, products, put_scales_mins, scales_mins, scales_mins_of_rows};
 use super::search::line::Trials;
 use super::search::{encode_blocks, put_f16, put_nibble_pairs, super_line};
+use super::{Quant, Tiled};
 use crate::op::acts::Act;
 use crate::simd::Simd;
+use crate::tile::{Codes, Field, Group, Planes, Sink};
 
 /// See the head of this file.
 pub(crate) struct Q4K;
@@ -98,5 +99,32 @@ impl Quant for Q4K {
             out[t] = s.sum_a(sums[t]) + s.sum(mins[t]);
         }
         out
+    }
+}
+
+impl Tiled for Q4K {
+    const FIELDS: &'static [Field] = &[
+        Field::words(QS, 32),
+        Field::words(SCALES, 3),
+        Field::half(D),
+        Field::half(DMIN),
+    ];
+    const CODES: Codes = Codes::U4;
+    const HALVES: bool = false;
+    const MIN: bool = true;
+
+    #[inline(always)]
+    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
+        let d = s.load_f16_le(planes.half(2, b));
+        let dmin = s.load_f16_le(planes.half(3, b));
+        let (d, m) = scales_mins_of_rows(s, planes.words(1, b), d, dmin);
+        for p in 0..4 {
+            let x = planes.words::<8>(0, 4 * b + p).map(|w| s.bytes(&w));
+            let low = x.map(|x| s.and(x, s.splat_b(15)));
+            let high = x.map(|x| s.shr::<4>(x));
+            for (j, codes) in [(2 * p, low), (2 * p + 1, high)] {
+                sink.take(s, 8 * b + j, Group::new(codes, d[j], m[j]));
+            }
+        }
     }
 }

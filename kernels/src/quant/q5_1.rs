@@ -5,12 +5,13 @@
 //!     nibbles 0..15 the low ones, 16..31 the high ones; bit i of qh is bit 4 of q_i
 //! ```
 
-use super::Quant;
 use super::blocks::{Line, decode_blocks, f16_at, five_bits, nibble, u16_at, u32_at};
 use super::search::line::{self, Trials};
 use super::search::{encode_blocks, fifth_bits, put_f16, put_nibbles};
+use super::{Quant, Tiled};
 use crate::op::acts::Act;
 use crate::simd::Simd;
+use crate::tile::{Codes, Field, Group, Planes, Sink, five_bits as five};
 
 /// See the head of this file.
 pub(crate) struct Q5_1;
@@ -70,5 +71,25 @@ impl Line<BYTES> for Q5_1 {
             s.f16(u16_at(block, D)),
             s.f16(u16_at(block, M)),
         )
+    }
+}
+
+impl Tiled for Q5_1 {
+    const FIELDS: &'static [Field] = &[
+        Field::words(QS, 4),
+        Field::words(QH, 1),
+        Field::half(D),
+        Field::half(M),
+    ];
+    const CODES: Codes = Codes::U6;
+    const HALVES: bool = false;
+    const MIN: bool = true;
+
+    #[inline(always)]
+    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
+        let d = s.load_f16_le(planes.half(2, b));
+        let m = s.load_f16_le(planes.half(3, b));
+        let codes = five(s, planes.words(0, b), planes.words(1, b));
+        sink.take(s, b, Group::new(codes, d, m));
     }
 }

@@ -7,13 +7,15 @@
 //!     bit j of qh[l] is bit 4 of weight l of block j
 //! ```
 
-use super::Quant;
 use super::blocks::{decode_blocks, f16_at, field, u16_at};
-use super::k::{K, Supers, products, put_scales_mins, scales_mins};
+use super::k::{K, Supers, products, put_scales_mins, scales_mins, scales_mins_of_rows};
 use super::search::line::Trials;
 use super::search::{encode_blocks, put_f16, put_nibble_pairs, super_line};
+use super::{Quant, Tiled};
 use crate::op::acts::Act;
 use crate::simd::Simd;
+use crate::tile::{Codes, Field, Group, Planes, Sink};
+use core::array::from_fn;
 
 /// See the head of this file.
 pub(crate) struct Q5K;
@@ -110,5 +112,41 @@ impl Quant for Q5K {
             out[t] = s.sum_a(sums[t]) + s.sum(mins[t]);
         }
         out
+    }
+}
+
+impl Tiled for Q5K {
+    const FIELDS: &'static [Field] = &[
+        Field::words(QS, 32),
+        Field::words(QH, 8),
+        Field::words(SCALES, 3),
+        Field::half(D),
+        Field::half(DMIN),
+    ];
+    const CODES: Codes = Codes::U6;
+    const HALVES: bool = false;
+    const MIN: bool = true;
+
+    #[inline(always)]
+    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
+        let d = s.load_f16_le(planes.half(3, b));
+        let dmin = s.load_f16_le(planes.half(4, b));
+        let (d, m) = scales_mins_of_rows(s, planes.words(2, b), d, dmin);
+        let fifth = planes.words::<8>(1, b);
+        for p in 0..4 {
+            let x = planes.words::<8>(0, 4 * b + p);
+            let fifth = |w: usize, j: usize| {
+                let set = s.test(s.bytes(&fifth[w]), s.splat_b(1 << j));
+                s.and(set, s.splat_b(16))
+            };
+            let low = from_fn(|w| {
+                let low = s.and(s.bytes(&x[w]), s.splat_b(15));
+                s.or(low, fifth(w, 2 * p))
+            });
+            let high = from_fn(|w| s.or(s.shr::<4>(s.bytes(&x[w])), fifth(w, 2 * p + 1)));
+            for (j, codes) in [(2 * p, low), (2 * p + 1, high)] {
+                sink.take(s, 8 * b + j, Group::new(codes, d[j], m[j]));
+            }
+        }
     }
 }

@@ -9,13 +9,15 @@
 //!
 //! The products stay unsigned; the offset of 32 is taken off through the activations' sums per 16.
 
-use super::Quant;
 use super::blocks::{decode_blocks, f16_at, field, u16_at};
 use super::k::{K, Supers, offsets, products, split};
 use super::search::scale::{Integers, Trials};
 use super::search::{encode_blocks, put_f16, super_scale};
+use super::{Quant, Tiled};
 use crate::op::acts::Act;
 use crate::simd::Simd;
+use crate::tile::{Codes, Field, Group, Planes, Sink};
+use core::array::from_fn;
 
 /// See the head of this file.
 pub(crate) struct Q6K;
@@ -113,5 +115,46 @@ impl Quant for Q6K {
             out[t] = s.sum_a(sums[t]) + s.sum(mins[t]);
         }
         out
+    }
+}
+
+impl Tiled for Q6K {
+    const FIELDS: &'static [Field] = &[
+        Field::words(QL, 32),
+        Field::words(QH, 16),
+        Field::words(SCALES, 4),
+        Field::half(D),
+    ];
+    const CODES: Codes = Codes::U6;
+    const HALVES: bool = true;
+    const MIN: bool = true;
+
+    #[inline(always)]
+    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
+        let d = s.load_f16_le(planes.half(3, b));
+        let scales = planes.words::<4>(2, b);
+        let (low, high) = (s.splat_b(15), s.splat_b(0x30));
+        for h in 0..2 {
+            let ql = planes.words::<16>(0, 2 * b + h);
+            let qh = planes.words::<8>(1, 2 * b + h);
+            for k in 0..4 {
+                let codes = from_fn(|w| {
+                    let x = s.bytes(&ql[8 * (k % 2) + w]);
+                    let four = if k < 2 { s.and(x, low) } else { s.shr::<4>(x) };
+                    let x = s.bytes(&qh[w]);
+                    let two = match k {
+                        0 => s.shl::<4>(x),
+                        1 => s.shl::<2>(x),
+                        2 => x,
+                        _ => s.shr::<2>(x),
+                    };
+                    s.or(four, s.and(two, high))
+                });
+                let word = s.load_n(&scales[2 * h + k / 2]);
+                let d = from_fn(|i| s.mul(d, s.byte_n(word, (k % 2 * 2 + i) as u32)));
+                let m = d.map(|d| s.mul(d, s.splat(-32.0)));
+                sink.take(s, 8 * b + 4 * h + k, Group { codes, d, m });
+            }
+        }
     }
 }

@@ -4,12 +4,13 @@
 //!   0 d: f16 | 2 qs: 32 x i8            weight i = d * q_i
 //! ```
 
-use super::Quant;
 use super::blocks::{Codes, decode_blocks, f16_at, field, u16_at};
 use super::search::scale::{self, Integers, Trials};
 use super::search::{encode_blocks, put_f16};
+use super::{Quant, Tiled};
 use crate::op::acts::Act;
 use crate::simd::Simd;
+use crate::tile::{self, Field, Group, Planes, Sink};
 
 /// See the head of this file.
 pub(crate) struct Q8_0;
@@ -61,5 +62,19 @@ impl Codes<BYTES> for Q8_0 {
     #[inline(always)]
     fn codes<S: Simd>(s: S, block: &[u8; BYTES]) -> (S::B, f32) {
         (s.bytes(field(block, QS)), s.f16(u16_at(block, D)))
+    }
+}
+
+impl Tiled for Q8_0 {
+    const FIELDS: &'static [Field] = &[Field::words(QS, 8), Field::half(D)];
+    const CODES: tile::Codes = tile::Codes::I8;
+    const HALVES: bool = false;
+    const MIN: bool = false;
+
+    #[inline(always)]
+    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
+        let d = s.load_f16_le(planes.half(1, b));
+        let codes = planes.words(0, b).map(|w| s.flip(s.bytes(&w), S::BIAS));
+        sink.take(s, b, Group::biased(s, codes, d));
     }
 }

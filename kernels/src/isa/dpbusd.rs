@@ -1,0 +1,36 @@
+//! The products of both tiers that have `vpdpbusd`, whatever its encoding.
+
+/// Implements `Products` for the token `$token` by the intrinsic `$dpbusd`.
+macro_rules! dpbusd {
+    ($token:ident, $dpbusd:ident) => {
+        impl super::avx2::Products for $token {
+            const BIAS: u8 = 128;
+
+            #[inline(always)]
+            fn dot(self, u: __m256i, i: __m256i) -> __m256i {
+                // SAFETY: the token proves the instruction.
+                unsafe { $dpbusd(_mm256_setzero_si256(), u, i) }
+            }
+            #[inline(always)]
+            fn rows_u4<const J: usize>(self, u: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i {
+                // SAFETY: the token proves the instruction.
+                unsafe {
+                    let mut sum = _mm256_setzero_si256();
+                    for j in 0..J {
+                        sum = $dpbusd(sum, u[j], super::avx2::four(a[j]));
+                    }
+                    sum
+                }
+            }
+            #[inline(always)]
+            fn rows_u6<const J: usize>(self, u: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i {
+                self.rows_u4(u, a)
+            }
+            #[inline(always)]
+            fn rows_i8<const J: usize>(self, w: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i {
+                self.rows_u4(w, a)
+            }
+        }
+    };
+}
+pub(super) use dpbusd;
