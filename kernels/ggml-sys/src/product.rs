@@ -3,6 +3,11 @@
 //!
 //! The graph costs a few microseconds beyond the kernels; on one thread it is what to hold a kernel against.
 
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "one argument covers the calls that build one thing, and what is read through their results"
+)]
+
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr::{self, NonNull};
 

@@ -1,5 +1,10 @@
 //! ggml's types of weights and activations.
 
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "one argument covers a call into C and the entry that it returns"
+)]
+
 use std::ffi::{CStr, c_char, c_void};
 use std::fmt;
 use std::ptr;
