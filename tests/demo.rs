@@ -69,7 +69,7 @@ fn a_story_is_about_whom_was_asked_for() {
     let all = seeds.clone().count();
     let told = seeds
         .map(|seed| story("Tell me a story about a fox named Pip.", seed))
-        .filter(|told| told.contains("Pip"))
+        .filter(|told| told.contains("Pip") && told.contains("fox"))
         .count();
     assert!(told * 10 >= all * 9, "{told} of {all}");
 }

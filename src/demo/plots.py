@@ -14,26 +14,28 @@ import words
 FOODS = """a honey cake|a loaf of bread|an apple pie|a big red apple|a basket of berries|a jar of jam|a round cheese|a ripe pear|
 a plum cake|a bowl of nuts|a bunch of carrots|a berry pie""".replace("\n", "").split("|")
 FRAGILE = "a blue cup|a glass bird|a little lamp|an old clock|a white bowl|a music box|a green vase|a painted egg|a toy ship".split("|")
+TOYS = [t for t in words.THINGS if t.split()[-1] not in
+        "ladder door snowman star seed boots clock letter apple cake flower berries pumpkin stone".split()]
 SPOTS = """by the river|in the woods|under the old oak tree|behind the barn|at the pond|in the meadow|on the hill|near the well|
 by the mill|in the tall grass|at the edge of the forest|beside the brook|in the garden|under the bridge""".replace("\n", "").split("|")
 OLD = [("Grandmother Owl", "she"), ("old Mr. Badger", "he"), ("the old turtle", "she"), ("Mother Bear", "she"),
        ("the wise old owl", "he"), ("Grandfather Frog", "he"), ("old Mrs. Goose", "she"), ("Uncle Hare", "he")]
-SKILLS = "swim|climb a tree|ride a bike|whistle|dance|skate on the ice|read|bake bread|fly a kite|row a boat|jump over the brook".split("|")
+SKILLS = "whistle|dance|skate on the ice|read|bake bread|fly a kite|row a boat|ride a bike|paint|sing|knit".split("|")
 OPENINGS = [
     "Once upon a time there was a little {k} named {h}. {h} lived {place}.",
     "Once upon a time, {place}, there lived a [little|small|young] {k} named {h}.",
     "Once there was {afeelk}. {His} name was {h}, and {he} lived {place}.",
     "{h} was a [little|small|young] {k} who lived {place}.",
     "{Place}, there lived a little {k}. {His} name was {h}.",
-    "There was once a {k} named {h} who lived {place}. {He} was [always] {feel}.",
-    "In a land far away, there was a {k} named {h}. {He} had a little house {place}.",
-    "Long ago, a {k} named {h} lived {place} with {his} [mother|father|grandmother|family].",
+    "There was once {ak} named {h} who lived {place}. {He} was always {feel}.",
+    "In a land far away, there was {ak} named {h}. {He} had a little house {place}.",
+    "Long ago, {ak} named {h} lived {place} with {his} [mother|father|grandmother|family].",
 ]
 ENDINGS = [
     "And so {h} learned that {moral}.", "From that day on, {h} knew that {moral}.", "{h} never forgot that {moral}.",
-    "And that is how {h} learned that {moral}.", "And they all lived happily ever after.", "That night, {h} slept well and had sweet dreams.",
-    "And {h} was the happiest {k} of all.", "It was a very good day.", "\n\nAnd if you go there today, you may still see {h} and {f} together. They know that {moral}.",
-    "\n\nThe moon came up, and everyone went home. {h} smiled. {Moral}.", "\n\nThe end.", "They were friends for ever after.",
+    "And that is how {h} learned that {moral}.", "And they all lived happily ever after.", "And then {h} slept well and had sweet dreams.",
+    "And {h} was the happiest {k} of all.", "It was a day that {h} never forgot.", "\n\nAnd if you go there today, you may still see {h} and {f} together. They know that {moral}.",
+    "\n\nThen everyone went home. {h} smiled. {Moral}.", "\n\nThe end.", "{h} and {f} were friends for ever after.",
 ]
 
 
@@ -60,45 +62,73 @@ def capital(word):
     return word[:1].upper() + word[1:]
 
 
-def story(rng):
-    """(request, story)."""
-    title, moral, asked, text = rng.choice(plots())
+def by_kind(rng, text):
+    """Says "the fox" for some of the names in what is told (not in what is said), once a name and its kind were said together."""
+    parts = text.split('"')
+    for who, kind, share in (("{h}", "{k}", 0.25), ("{f}", "{fk}", 0.15)):
+        known = 0
+        for i in range(0, len(parts), 2):
+
+            def name(match):
+                nonlocal known
+                known += 1
+                if known < 3 or rng.random() > share:
+                    return match[0]
+                return f"the little {kind}" if rng.random() < 0.25 else f"the {kind}"
+
+            parts[i] = re.sub(re.escape(who) + "(?!'| the )", name, parts[i])
+    return '"'.join(parts)
+
+
+def request(rng, asked, drawn, feeling):
+    """What a user might ask for to be told this."""
+    draw = rng.random()
+    if draw < 0.1:
+        return f"{rng.choice(words.LEADS)}."
+    if draw < 0.55:
+        asked = ["about {ak} named {h}", "about {ak}", "about {h}", "about {ak} and {afk}", "that teaches that {moral}"]
+        if "{afeelk}" in drawn or "{feel}" in drawn:
+            asked.append(f"about {words.article(feeling)} {{k}}")
+        if "thing}" in drawn:
+            asked += ["about {ak} and {athing}", "about {h} and the {thing}"]
+    return f"{rng.choice(words.LEADS)} {rng.choice(asked)}."
+
+
+def cast(rng, moral):
+    """Who, where and what of one story: what the names in braces stand for."""
     hero = words.someone(rng)
-    friend = words.someone(rng, words.ANIMALS if rng.random() < 0.8 else None, [hero])
+    friend = words.someone(rng, words.ANIMALS, [hero])
     third = words.someone(rng, words.ANIMALS, [hero, friend])
     old, old_he = rng.choice([o for o in OLD if all(kind not in o[0].lower() for kind, *_ in (hero, friend, third))])
-    thing, food = rng.choice([t for t in words.THINGS if t.split()[-1] not in ("ladder", "door", "snowman", "star", "seed", "boots")]), rng.choice(FOODS)
-    fragile = rng.choice(FRAGILE)
+    thing, food, fragile = rng.choice(TOYS), rng.choice(FOODS), rng.choice(FRAGILE)
     spot, spot2 = rng.sample(SPOTS, 2)
     feeling = rng.choice(words.FEELINGS)
-    place = rng.choice(words.PLACES)
-    fill = {"h": hero[1], "k": hero[0], "f": friend[1], "fk": friend[0], "g": third[1], "gk": third[0], "old": old, "place": place,
-            "spot": spot, "spot2": spot2, "skill": rng.choice(SKILLS), "moral": moral, "feel": feeling,
-            "afeelk": f"{words.article(feeling)} {hero[0]}", "ak": words.article(hero[0]), "afk": words.article(friend[0]),
-            "thing": thing.split(" ", 1)[1], "athing": thing, "aathing": thing, "food": "the " + food.split(" ", 1)[1], "afood": food,
-            "fragile": fragile.split(" ", 1)[1], "afragile": fragile}
+    bare = lambda x: x.split(" ", 1)[1]
+    fill = {
+        "h": hero[1], "k": hero[0], "ak": words.article(hero[0]), "feel": feeling, "afeelk": f"{words.article(feeling)} {hero[0]}",
+        "f": friend[1], "fk": friend[0], "afk": words.article(friend[0]), "g": third[1], "gk": third[0], "old": old,
+        "place": rng.choice(words.PLACES), "spot": spot, "spot2": spot2, "skill": rng.choice(SKILLS), "moral": moral,
+        "thing": bare(thing), "athing": thing, "food": food, "fragile": bare(fragile), "afragile": fragile,
+    }
     for who, he in (("", hero[2]), ("f", friend[2]), ("g", third[2]), ("o", old_he)):
         fill[who + "he"], fill[who + "him"], fill[who + "his"] = (he, "him", "his") if he == "he" else (he, "her", "her")
-    fill |= {capital(key): capital(value) for key, value in fill.items()}
-    fill["open"], fill["end"] = rng.choice(OPENINGS), rng.choice(ENDINGS)
-    if rng.random() < 0.4:
-        asks = [f"about {words.article(feeling + ' ' + hero[0])}", f"that teaches that {moral}", f"about {hero[1]}",
-                f"about {words.article(hero[0])} named {hero[1]}"]
-        if "{afeelk}" not in fill["open"] and "{feel}" not in fill["open"]:
-            asks = asks[1:]
-        if "thing}" in text:
-            asks += [f"about {words.article(hero[0])} and {thing}", f"about {hero[1]} and the {fill['thing']}", f"about {thing}"]
-        asked = asks
-    request = f"{rng.choice(words.LEADS)} {rng.choice(asked)}."
-    for _ in range(2):  # The opening and the ending hold names of their own.
-        text = re.sub(r"\{(\w+)\}", lambda m: fill[m[1]], text)
-        request = re.sub(r"\{(\w+)\}", lambda m: fill[m[1]], request)
-    text = choose(rng, text)
+    return fill | {capital(key): capital(value) for key, value in fill.items()}
+
+
+def story(rng):
+    """(request, story)."""
+    _, moral, asked, text = rng.choice(plots())
+    fill = cast(rng, moral)
+    opening, ending = rng.choice(OPENINGS), rng.choice(ENDINGS)
+    drawn = choose(rng, text.replace("{open}", opening))
+    ask = request(rng, asked, drawn, fill["feel"])
+    drawn = by_kind(rng, drawn).replace("{end}", ending)
+    ask, text = (re.sub(r"\{(\w+)\}", lambda m: fill[m[1]], x) for x in (ask, drawn))
     text = re.sub(r" +", " ", text).replace(" .", ".")
     text = re.sub(r" *\n *", "\n", re.sub(r"\n\n+", "\n\n", text)).strip()
     text = re.sub(r'([?!])[,.]"', r'\1"', text)  # a question that was drawn before the comma of "said"
-    text = re.sub(r'(^|[.!?] |\." |\n)("?)([a-z])', lambda m: m[1] + m[2] + m[3].upper(), text)
-    return request, text
+    text = re.sub(r'(^|[^.][.!?] |[^.]\." |\n)("?)([a-z])', lambda m: m[1] + m[2] + m[3].upper(), text)
+    return ask, text
 
 
 def main():
