@@ -58,10 +58,11 @@ struct Entry {
 
 /// Ours, and ggml's when it is there.
 fn entries(format: Format) -> Vec<Entry> {
-    let mut all = vec![ours::entry(format)];
     #[cfg(feature = "ggml")]
-    all.extend(theirs::entries(format));
-    all
+    let theirs = theirs::entries(format);
+    #[cfg(not(feature = "ggml"))]
+    let theirs = None;
+    std::iter::once(ours::entry(format)).chain(theirs).collect()
 }
 
 /// Checks and times everybody on one case; what the filter leaves out is not even made.

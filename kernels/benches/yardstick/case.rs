@@ -29,6 +29,10 @@ pub(crate) enum Rounding {
     /// Nothing.
     None,
     /// To floats of as many significant bits.
+    #[cfg_attr(
+        not(feature = "ggml"),
+        expect(dead_code, reason = "only ggml rounds activations so")
+    )]
     Float {
         /// Significant bits, the implicit one included.
         bits: i32,
