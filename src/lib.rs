@@ -61,7 +61,7 @@
 //! | [`perplexity`] | how well a model predicts a text, and how far it is from another one |
 //! | [`importance`] | which columns of a model's matrices a text makes work |
 //! | [`pool`], [`os`] | threads; all `unsafe` of this crate |
-//! | [`bench`] | the speed of a model, test by test |
+//! | [`bench`](mod@bench) | the speed of a model, test by test |
 //! | [`meter`] | tokens, seconds, bytes; the memory's rate; records of tests, and their exporters |
 //! | [`error`] | what, where, expected, found, what to do |
 

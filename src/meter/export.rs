@@ -1,4 +1,4 @@
-//! Records as text: one exporter a file, all of them listed in [`exporters!`].
+//! Records as text: one exporter a file, all of them listed in `exporters!`.
 //!
 //! An exporter writes each record when it is there, so that a long measurement shows what it has, and one that is ended early
 //! leaves a whole table.
