@@ -131,11 +131,24 @@ fn it_is_inspected_and_runs() {
         let ran = wattle(args);
         assert_eq!(ran.code, Some(0), "{ran:?}");
         assert!(ran.stdout.len() > 12, "too short: {ran:?}");
-        // Neither dead nor exploded: the words differ.
-        let mut words: Vec<&str> = ran.stdout.split_whitespace().collect();
-        words.sort_unstable();
-        words.dedup();
-        assert!(words.len() > 2, "the same again and again: {ran:?}");
+        // Neither dead nor exploded: every token is possible, and they are not equally so.
+        let ran = wattle([
+            "score",
+            "-m",
+            text(&path),
+            "-p",
+            "tell me a story",
+            "--json",
+        ]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let scored: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        let tokens = scored["tokens"].as_array().expect("a list").iter().skip(1);
+        let logs: Vec<f64> = tokens.filter_map(|t| t["logprob"].as_f64()).collect();
+        let (least, most) = logs
+            .iter()
+            .fold((0.0_f64, -1e9_f64), |(l, m), x| (l.min(*x), m.max(*x)));
+        assert!(logs.len() > 8 && least > -40.0, "{logs:?}");
+        assert!(most - least > 0.1, "{logs:?}");
     }
 }
 

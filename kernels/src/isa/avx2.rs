@@ -5,6 +5,8 @@
 //! Neither can saturate as long as no activation is -128, which quantisation never makes.
 //!
 //! The tiers above AVX2 differ in these products only, so they are a parameter: [`Products`].
+//!
+//! It has more than 400 lines because the vocabulary has as many operations, each a few lines here.
 
 use crate::simd::{Simd, SimdOp};
 use core::arch::x86_64::*;

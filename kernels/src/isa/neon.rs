@@ -4,6 +4,8 @@
 //! still fit into i16, so weights up to 63 need one such step per 32; signed weights need two (2 * 128 * 127 = 32512 fits).
 //!
 //! The tiers above differ in these products only, so they are a parameter: [`Products`].
+//!
+//! It has more than 400 lines because the vocabulary has as many operations, each a few lines here.
 
 use crate::simd::{Simd, SimdOp};
 use core::arch::aarch64::*;
