@@ -18,6 +18,8 @@ const WORDS_BYTES: usize = 64 << 10;
 const WORDS_LINES: usize = 5;
 /// How often it is looked at. Its own clock takes the time.
 const LOOK: Duration = Duration::from_millis(20);
+/// Exit code of a program that was not found, where something else had to start it: a shell, or an emulator of a CPU.
+const NOT_FOUND: i32 = 127;
 
 /// A llama-bench to be measured beside us.
 #[derive(Debug)]
@@ -68,6 +70,9 @@ impl Rival {
         let Some((status, answer, words)) = self.finish(command, go_on)? else {
             return Ok(None);
         };
+        if status.code() == Some(NOT_FOUND) && answer.is_empty() {
+            return Err(self.cannot_start(&format!("not found ({status}){}", last_words(&words))));
+        }
         if !status.success() {
             return Err(self.fault(format!("failed ({status}){}", last_words(&words))));
         }
@@ -86,14 +91,11 @@ impl Rival {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let cannot = |reason: &dyn core::fmt::Display| {
-            self.fault(format!(
-                "cannot start: {reason}; --against names the llama-bench of llama.cpp, or of a program made from it"
-            ))
-        };
-        let mut child = self.start(command).map_err(|error| cannot(&error))?;
+        let mut child = self
+            .start(command)
+            .map_err(|error| self.cannot_start(&error))?;
         let (Some(answer), Some(words)) = (child.stdout.take(), child.stderr.take()) else {
-            return Err(cannot(&"it has no output"));
+            return Err(self.cannot_start(&"it has no output"));
         };
         // Both are read while it runs, so that it never waits for room in a pipe.
         let answer = thread::spawn(move || whole(answer));
@@ -102,7 +104,7 @@ impl Rival {
             match child.try_wait() {
                 Ok(Some(status)) => break status,
                 Ok(None) => {}
-                Err(error) => return Err(cannot(&error)),
+                Err(error) => return Err(self.cannot_start(&error)),
             }
             if go_on().is_break() {
                 // It may be gone by now, after the same Ctrl-C.
@@ -133,6 +135,12 @@ impl Rival {
             let ended = || std::io::Error::other("the thread that starts it ended");
             started.join().unwrap_or_else(|_| Err(ended()))
         })
+    }
+
+    fn cannot_start(&self, reason: &dyn core::fmt::Display) -> Error {
+        self.fault(format!(
+            "cannot start: {reason}; --against names the llama-bench of llama.cpp, or of a program made from it"
+        ))
     }
 
     fn fault(&self, what: String) -> Error {

@@ -186,10 +186,16 @@ fn a_program_that_fails_is_quoted() {
 
 #[test]
 fn a_program_that_is_not_there_is_named() {
-    let script = Script(PathBuf::from("/nowhere/llama-bench"));
-    let told = script.told();
-    for part in ["/nowhere/llama-bench", "cannot start", "--against"] {
-        assert!(told.contains(part), "{part:?} is not in {told}");
+    let absent = Script(PathBuf::from("/nowhere/llama-bench"));
+    let found_by_a_shell = Script::new("absent", "exec /nowhere/llama-bench");
+    for (script, name) in [
+        (absent, "/nowhere/llama-bench"),
+        (found_by_a_shell, "absent"),
+    ] {
+        let told = script.told();
+        for part in [name, "cannot start", "--against"] {
+            assert!(told.contains(part), "{part:?} is not in {told}");
+        }
     }
 }
 
