@@ -172,5 +172,20 @@ pub(crate) trait Simd: Copy {
     fn f16(self, bits: u16) -> f32;
 }
 
+/// `each!(N, |i| x)` is `[x for 0, x for 1, ...]`, as [`core::array::from_fn`] has it, without a closure: a closure that is not
+/// dissolved itself is compiled without the instruction set, and then every intrinsic in it is a call.
+macro_rules! each {
+    ($n:expr, |$i:ident| $x:expr) => {{
+        let $i = 0;
+        let mut out = [$x; $n];
+        #[allow(clippy::needless_range_loop, reason = "the index is the argument")]
+        for $i in 1..$n {
+            out[$i] = $x;
+        }
+        out
+    }};
+}
+pub(crate) use each;
+
 #[cfg(test)]
 mod tests;

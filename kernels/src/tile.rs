@@ -17,8 +17,7 @@
 
 use crate::Format;
 use crate::quant::{Tiled, VisitTiled};
-use crate::simd::Simd;
-use core::array::from_fn;
+use crate::simd::{Simd, each};
 
 /// Rows of a tile.
 pub const TILE_ROWS: usize = 8;
@@ -120,13 +119,10 @@ impl<S: Simd> Group<S> {
 /// Codes of four words of nibbles: the low ones, then the high ones.
 #[inline(always)]
 pub(crate) fn nibbles<S: Simd>(s: S, words: &[[u8; 32]; 4]) -> [S::B; 8] {
-    from_fn(|j| {
-        let x = s.bytes(&words[j % 4]);
-        if j < 4 {
-            s.and(x, s.splat_b(15))
-        } else {
-            s.shr::<4>(x)
-        }
+    each!(8, |j| if j < 4 {
+        s.and(s.bytes(&words[j]), s.splat_b(15))
+    } else {
+        s.shr::<4>(s.bytes(&words[j - 4]))
     })
 }
 
@@ -134,7 +130,8 @@ pub(crate) fn nibbles<S: Simd>(s: S, words: &[[u8; 32]; 4]) -> [S::B; 8] {
 #[inline(always)]
 pub(crate) fn five_bits<S: Simd>(s: S, words: &[[u8; 32]; 4], fifth: &[[u8; 32]; 1]) -> [S::B; 8] {
     let (low, fifth) = (nibbles(s, words), s.bytes(&fifth[0]));
-    from_fn(|j| s.or(low[j], s.and(s.spread(fifth, j), s.splat_b(16))))
+    each!(8, |j| s
+        .or(low[j], s.and(s.spread(fifth, j), s.splat_b(16))))
 }
 
 /// Takes the groups of a tile, one after the other.

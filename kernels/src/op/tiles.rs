@@ -14,7 +14,7 @@ use core::marker::PhantomData;
 use super::acts::{Act, Acts};
 use crate::Isa;
 use crate::quant::Tiled;
-use crate::simd::{Simd, SimdOp};
+use crate::simd::{Simd, SimdOp, each};
 use crate::tile::{Codes, Group, Planes, Sink, TILE_ROWS};
 
 /// Most tokens that multiply a group while it is in registers.
@@ -274,9 +274,5 @@ fn pass<S: Simd, Q: Tiled, const T: usize>(
 /// Eight registers of codes.
 #[inline(always)]
 fn load_all<S: Simd>(s: S, codes: &[[u8; 32]; 8]) -> [S::B; 8] {
-    let mut out = [s.bytes(&codes[0]); 8];
-    for j in 1..8 {
-        out[j] = s.bytes(&codes[j]);
-    }
-    out
+    each!(8, |j| s.bytes(&codes[j]))
 }

@@ -10,7 +10,7 @@ use super::search::scale::{self, Levels, Trials};
 use super::search::{encode_blocks, put_f16, put_nibbles};
 use super::{Quant, Tiled};
 use crate::op::acts::Act;
-use crate::simd::Simd;
+use crate::simd::{Simd, each};
 use crate::tile::{self, Field, Group, Planes, Sink, nibbles};
 
 /// See the head of this file.
@@ -124,7 +124,8 @@ impl Tiled for Iq4Nl {
     #[inline(always)]
     fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
         let d = s.load_f16_le(planes.half(1, b));
-        let codes = nibbles(s, planes.words(0, b)).map(|q| s.table(biased_table::<S>(), q));
+        let q = nibbles(s, planes.words(0, b));
+        let codes = each!(8, |w| s.table(biased_table::<S>(), q[w]));
         sink.take(s, b, Group::biased(s, codes, d));
     }
 }

@@ -13,7 +13,7 @@ use super::k::{K, Supers, products};
 use super::search::{encode_blocks, put_f16, put_nibbles, super_scale};
 use super::{Quant, Tiled};
 use crate::op::acts::Act;
-use crate::simd::Simd;
+use crate::simd::{Simd, each};
 use crate::tile::{Codes, Field, Group, Planes, Sink, nibbles};
 
 /// See the head of this file.
@@ -127,7 +127,7 @@ impl Tiled for Iq4Xs {
             );
             let d = s.mul(d, s.sub(scale, s.splat(32.0)));
             let q = nibbles(s, planes.words(0, 8 * b + j));
-            let codes = q.map(|q| s.table(biased_table::<S>(), q));
+            let codes = each!(8, |w| s.table(biased_table::<S>(), q[w]));
             sink.take(s, 8 * b + j, Group::biased(s, codes, d));
         }
     }

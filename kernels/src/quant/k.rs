@@ -5,7 +5,7 @@
 
 use super::blocks::u32_at;
 use crate::op::acts::Act;
-use crate::simd::Simd;
+use crate::simd::{Simd, each};
 
 /// Weights in a superblock.
 pub(crate) const K: usize = 256;
@@ -103,7 +103,7 @@ pub(crate) fn scales_mins_of_rows<S: Simd>(
     d: S::F,
     dmin: S::F,
 ) -> ([S::F; 8], [S::F; 8]) {
-    let [a, b, c] = words.map(|w| s.load_n(&w));
+    let [a, b, c] = each!(3, |i| s.load_n(&words[i]));
     let (sixteen, dmin) = (s.splat(16.0), s.mul(dmin, s.splat(-1.0)));
     let (mut scales, mut mins) = ([d; 8], [dmin; 8]);
     for j in 0..4 {

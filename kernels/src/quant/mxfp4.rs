@@ -13,7 +13,7 @@ use super::search::scale::{Levels, Sums, codes};
 use super::search::{Unit, encode_blocks, power, put_nibbles};
 use super::{Quant, Tiled};
 use crate::op::acts::Act;
-use crate::simd::Simd;
+use crate::simd::{Simd, each};
 use crate::tile::{self, Field, Group, Planes, Sink, nibbles};
 
 /// See the head of this file.
@@ -141,7 +141,8 @@ impl Tiled for Mxfp4 {
     #[inline(always)]
     fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
         let d = s.load(&planes.byte(1, b).map(half_scale));
-        let codes = nibbles(s, planes.words(0, b)).map(|q| s.table(&ABOVE, q));
+        let q = nibbles(s, planes.words(0, b));
+        let codes = each!(8, |w| s.table(&ABOVE, q[w]));
         sink.take(s, b, Group::new(codes, d, s.mul(d, s.splat(-12.0))));
     }
 }

@@ -16,9 +16,8 @@ use super::search::scale::{Integers, Trials};
 use super::search::{encode_blocks, put_f16, super_scale};
 use super::{Quant, Tiled};
 use crate::op::acts::Act;
-use crate::simd::Simd;
+use crate::simd::{Simd, each};
 use crate::tile::{Codes, Field, Group, Planes, Sink};
-use core::array::from_fn;
 
 /// See the head of this file.
 pub(crate) struct Q3K;
@@ -151,25 +150,26 @@ impl Tiled for Q3K {
     #[inline(always)]
     fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
         let d = s.load_f16_le(planes.half(3, b));
-        let words = planes.words::<3>(2, b).map(|w| s.load_n(&w));
+        let words = planes.words::<3>(2, b);
+        let words = each!(3, |i| s.load_n(&words[i]));
         let hmask = planes.words::<8>(0, b);
         for h in 0..2 {
             let x = planes.words::<8>(1, 2 * b + h);
             for k in 0..4 {
                 let j = 4 * h + k;
-                let codes = from_fn(|w| {
+                let codes = each!(8, |w| {
                     let set = s.test(s.bytes(&hmask[w]), s.splat_b(1 << j));
                     let low = s.and(two_bits(s, s.bytes(&x[w]), k), s.splat_b(3));
                     s.or(low, s.and(set, s.splat_b(4)))
                 });
-                let d = from_fn(|i| {
+                let d = each!(2, |i| {
                     let (n, byte) = (2 * j + i, (2 * j + i) as u32 % 4 * 8);
                     let low = s.bits_n(words[n / 4 % 2], byte + (n / 8 * 4) as u32, 15);
                     let high = s.bits_n(words[2], byte + (n / 4 * 2) as u32, 3);
                     let scale = s.fma(high, s.splat(16.0), low);
                     s.mul(d, s.sub(scale, s.splat(32.0)))
                 });
-                let m = d.map(|d| s.mul(d, s.splat(-4.0)));
+                let m = each!(2, |i| s.mul(d[i], s.splat(-4.0)));
                 sink.take(s, 8 * b + j, Group { codes, d, m });
             }
         }

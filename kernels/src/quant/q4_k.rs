@@ -12,7 +12,7 @@ use super::search::line::Trials;
 use super::search::{encode_blocks, put_f16, put_nibble_pairs, super_line};
 use super::{Quant, Tiled};
 use crate::op::acts::Act;
-use crate::simd::Simd;
+use crate::simd::{Simd, each};
 use crate::tile::{Codes, Field, Group, Planes, Sink};
 
 /// See the head of this file.
@@ -119,9 +119,9 @@ impl Tiled for Q4K {
         let dmin = s.load_f16_le(planes.half(3, b));
         let (d, m) = scales_mins_of_rows(s, planes.words(1, b), d, dmin);
         for p in 0..4 {
-            let x = planes.words::<8>(0, 4 * b + p).map(|w| s.bytes(&w));
-            let low = x.map(|x| s.and(x, s.splat_b(15)));
-            let high = x.map(|x| s.shr::<4>(x));
+            let x = planes.words::<8>(0, 4 * b + p);
+            let low = each!(8, |w| s.and(s.bytes(&x[w]), s.splat_b(15)));
+            let high = each!(8, |w| s.shr::<4>(s.bytes(&x[w])));
             for (j, codes) in [(2 * p, low), (2 * p + 1, high)] {
                 sink.take(s, 8 * b + j, Group::new(codes, d[j], m[j]));
             }

@@ -13,9 +13,8 @@ use super::search::line::Trials;
 use super::search::{encode_blocks, put_f16, put_nibble_pairs, super_line};
 use super::{Quant, Tiled};
 use crate::op::acts::Act;
-use crate::simd::Simd;
+use crate::simd::{Simd, each};
 use crate::tile::{Codes, Field, Group, Planes, Sink};
-use core::array::from_fn;
 
 /// See the head of this file.
 pub(crate) struct Q5K;
@@ -139,11 +138,11 @@ impl Tiled for Q5K {
                 let set = s.test(s.bytes(&fifth[w]), s.splat_b(1 << j));
                 s.and(set, s.splat_b(16))
             };
-            let low = from_fn(|w| {
+            let low = each!(8, |w| {
                 let low = s.and(s.bytes(&x[w]), s.splat_b(15));
                 s.or(low, fifth(w, 2 * p))
             });
-            let high = from_fn(|w| s.or(s.shr::<4>(s.bytes(&x[w])), fifth(w, 2 * p + 1)));
+            let high = each!(8, |w| s.or(s.shr::<4>(s.bytes(&x[w])), fifth(w, 2 * p + 1)));
             for (j, codes) in [(2 * p, low), (2 * p + 1, high)] {
                 sink.take(s, 8 * b + j, Group::new(codes, d[j], m[j]));
             }

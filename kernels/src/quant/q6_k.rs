@@ -15,9 +15,8 @@ use super::search::scale::{Integers, Trials};
 use super::search::{encode_blocks, put_f16, super_scale};
 use super::{Quant, Tiled};
 use crate::op::acts::Act;
-use crate::simd::Simd;
+use crate::simd::{Simd, each};
 use crate::tile::{Codes, Field, Group, Planes, Sink};
-use core::array::from_fn;
 
 /// See the head of this file.
 pub(crate) struct Q6K;
@@ -138,7 +137,7 @@ impl Tiled for Q6K {
             let ql = planes.words::<16>(0, 2 * b + h);
             let qh = planes.words::<8>(1, 2 * b + h);
             for k in 0..4 {
-                let codes = from_fn(|w| {
+                let codes = each!(8, |w| {
                     let x = s.bytes(&ql[8 * (k % 2) + w]);
                     let four = if k < 2 { s.and(x, low) } else { s.shr::<4>(x) };
                     let x = s.bytes(&qh[w]);
@@ -151,8 +150,8 @@ impl Tiled for Q6K {
                     s.or(four, s.and(two, high))
                 });
                 let word = s.load_n(&scales[2 * h + k / 2]);
-                let d = from_fn(|i| s.mul(d, s.byte_n(word, (k % 2 * 2 + i) as u32)));
-                let m = d.map(|d| s.mul(d, s.splat(-32.0)));
+                let d = each!(2, |i| s.mul(d, s.byte_n(word, (k % 2 * 2 + i) as u32)));
+                let m = each!(2, |i| s.mul(d[i], s.splat(-32.0)));
                 sink.take(s, 8 * b + 4 * h + k, Group { codes, d, m });
             }
         }

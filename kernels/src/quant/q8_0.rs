@@ -9,7 +9,7 @@ use super::search::scale::{self, Integers, Trials};
 use super::search::{encode_blocks, put_f16};
 use super::{Quant, Tiled};
 use crate::op::acts::Act;
-use crate::simd::Simd;
+use crate::simd::{Simd, each};
 use crate::tile::{self, Field, Group, Planes, Sink};
 
 /// See the head of this file.
@@ -74,7 +74,8 @@ impl Tiled for Q8_0 {
     #[inline(always)]
     fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
         let d = s.load_f16_le(planes.half(1, b));
-        let codes = planes.words(0, b).map(|w| s.flip(s.bytes(&w), S::BIAS));
+        let words = planes.words::<8>(0, b);
+        let codes = each!(8, |w| s.flip(s.bytes(&words[w]), S::BIAS));
         sink.take(s, b, Group::biased(s, codes, d));
     }
 }
