@@ -24,6 +24,9 @@ pub struct LoadOptions {
     pub threads: Option<usize>,
     /// Name of an instruction set; by default the value of `WATTLE_ISA`, or else the best that this CPU has.
     pub isa: Option<String>,
+    /// Multiplies with the rows of the mapped file, instead of packing them in tiles: slower, but a second process shares them,
+    /// and under memory pressure the system drops them instead of this process.
+    pub no_repack: bool,
 }
 
 /// A model file, ready to run on this machine.
@@ -66,7 +69,10 @@ impl Model {
         let isa = choose_isa(options.isa.as_deref())?;
         let pool = Pool::new(options.threads)?;
         let gguf = gguf()?;
-        let transformer = arch::build(&gguf, isa)?;
+        let mut transformer = arch::build(&gguf, isa)?;
+        if !options.no_repack {
+            transformer.pack(&pool)?;
+        }
         Ok(Self {
             gguf,
             transformer,

@@ -96,6 +96,7 @@ fn faults(threads: usize) -> Vec<String> {
             let options = LoadOptions {
                 threads: Some(threads),
                 isa: Some(isa.to_owned()),
+                ..LoadOptions::default()
             };
             let model = match Model::load_with(data(&case.file), &options) {
                 Ok(model) => model,

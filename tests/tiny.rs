@@ -64,6 +64,7 @@ fn load(file: &str, isa: Isa) -> Model {
     let options = LoadOptions {
         threads: Some(1),
         isa: Some(isa.name().to_owned()),
+        ..LoadOptions::default()
     };
     Model::load_with(data(file), &options).expect("a tiny model loads")
 }

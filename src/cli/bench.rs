@@ -68,6 +68,9 @@ pub(crate) struct Args {
     /// Begin each test without a warm-up
     #[arg(long)]
     no_warmup: bool,
+    /// Use the weights as they lie in the file
+    #[arg(long)]
+    no_repack: bool,
     /// Say on standard error what is being done
     #[arg(long)]
     progress: bool,

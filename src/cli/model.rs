@@ -34,6 +34,9 @@ pub(crate) struct ModelArgs {
     /// Numbers of the cache [-ctk]
     #[arg(long, alias = "cache-type-k", value_name = "TYPE", value_enum, default_value_t = Cache::F16)]
     cache_type: Cache,
+    /// Use the weights as they lie in the file: slower, but other processes can share them
+    #[arg(long)]
+    no_repack: bool,
 }
 
 /// [`CacheType`] by its name.
@@ -71,7 +74,7 @@ impl ModelArgs {
                 });
             }
         }
-        let model = load(self.model.as_deref(), self.threads)?;
+        let model = load(self.model.as_deref(), self.threads, self.no_repack)?;
         model.pool().confine_caller();
         Ok(model)
     }
@@ -113,9 +116,10 @@ impl ModelArgs {
 }
 
 /// Loads the model at `path`, or the one in the box, which is said on stderr then.
-pub(crate) fn load(path: Option<&Path>, threads: Option<usize>) -> Result<Model> {
+pub(crate) fn load(path: Option<&Path>, threads: Option<usize>, no_repack: bool) -> Result<Model> {
     let options = LoadOptions {
         threads,
+        no_repack,
         ..LoadOptions::default()
     };
     let name = path.unwrap_or(Path::new(demo::NAME));

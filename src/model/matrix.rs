@@ -1,12 +1,12 @@
-//! Weight matrices as the file holds them, and their products with a batch of activations.
+//! Weight matrices, as the file holds them or packed in tiles, and their products with a batch of activations.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use wattle_kernels::{Acts, Format, Isa, Kernel};
+use wattle_kernels::{Acts, Format, Isa, Kernel, TILE_ROWS};
 
 use crate::gguf::TensorBytes;
-use crate::os::Columns;
+use crate::os::{Columns, Huge};
 use crate::pool::Pool;
 
 /// A matrix of `rows` rows, each `cols` weights in one format.
@@ -19,6 +19,8 @@ pub struct Matrix {
     cols: usize,
     row_bytes: usize,
     bytes: Bytes,
+    /// Whether the bytes are tiles of [`TILE_ROWS`] rows; if not, they are rows.
+    tiles: bool,
 }
 
 /// Where the bytes of a matrix live.
@@ -28,6 +30,8 @@ pub enum Bytes {
     Mapped(TensorBytes),
     /// In memory, made at load.
     Owned(Arc<[u8]>),
+    /// Among the packed weights.
+    Packed(Arc<Huge>, Range<usize>),
 }
 
 impl core::ops::Deref for Bytes {
@@ -36,6 +40,7 @@ impl core::ops::Deref for Bytes {
         match self {
             Self::Mapped(bytes) => bytes,
             Self::Owned(bytes) => bytes,
+            Self::Packed(memory, range) => &memory[range.clone()],
         }
     }
 }
@@ -70,7 +75,34 @@ impl Matrix {
             cols,
             row_bytes,
             bytes,
+            tiles: false,
         })
+    }
+
+    /// The same weights from `bytes`, which hold `rows` rows in whole tiles.
+    ///
+    /// # Panics
+    /// When the bytes are not as many.
+    pub(super) fn packed(&self, rows: usize, bytes: Bytes) -> Self {
+        let tiles = rows.div_ceil(TILE_ROWS);
+        assert_eq!(bytes.len(), tiles * TILE_ROWS * self.row_bytes, "tiles");
+        Self {
+            rows,
+            bytes,
+            tiles: true,
+            ..self.clone()
+        }
+    }
+
+    /// Where the bytes are.
+    pub(super) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Whether the bytes are tiles.
+    #[must_use]
+    pub fn in_tiles(&self) -> bool {
+        self.tiles
     }
 
     /// The same matrix, known to be the tensor `name`.
@@ -109,7 +141,7 @@ impl Matrix {
     /// Bytes of all rows.
     #[must_use]
     pub fn n_bytes(&self) -> usize {
-        self.bytes.len()
+        self.rows * self.row_bytes
     }
 
     /// How the weights are stored.
@@ -118,9 +150,16 @@ impl Matrix {
         self.kernel.format()
     }
 
-    /// Decodes row `i` into `out`, `(cols)`.
+    /// Decodes row `i` into `out`, `(cols)`. Allocates when the rows are in tiles.
     pub fn decode_row(&self, i: usize, out: &mut [f32]) {
-        wattle_kernels::decode(self.format(), self.row_range(i..i + 1), out);
+        if self.tiles {
+            let (tile, mut row) = (i / TILE_ROWS, vec![0; self.row_bytes]);
+            let tile = self.tile_range(tile..tile + 1);
+            wattle_kernels::unpack(self.format(), self.cols, tile, i % TILE_ROWS, &mut row);
+            wattle_kernels::decode(self.format(), &row, out);
+        } else {
+            wattle_kernels::decode(self.format(), self.row_range(i..i + 1), out);
+        }
     }
 
     /// The whole matrix as a view.
@@ -133,8 +172,14 @@ impl Matrix {
         }
     }
 
+    /// The bytes of some tiles.
+    fn tile_range(&self, tiles: Range<usize>) -> &[u8] {
+        let bytes = TILE_ROWS * self.row_bytes;
+        &self.bytes[tiles.start * bytes..tiles.end * bytes]
+    }
+
     /// The bytes of some rows.
-    fn row_range(&self, rows: Range<usize>) -> &[u8] {
+    pub(super) fn row_range(&self, rows: Range<usize>) -> &[u8] {
         &self.bytes[rows.start * self.row_bytes..rows.end * self.row_bytes]
     }
 }
@@ -160,6 +205,28 @@ impl Stack {
             rows,
             count,
         })
+    }
+
+    /// The matrix that they lie in.
+    pub(super) fn matrix(&self) -> &Matrix {
+        &self.matrix
+    }
+
+    /// The rows of `matrix` that matrix `i` has.
+    pub(super) fn rows_of(&self, i: usize) -> Range<usize> {
+        let first = self.first + i * self.stride;
+        first..first + self.rows
+    }
+
+    /// The same matrices from `bytes`, each in whole tiles.
+    pub(super) fn packed(&self, bytes: Bytes) -> Self {
+        let stride = self.rows.next_multiple_of(TILE_ROWS);
+        Self {
+            matrix: self.matrix.packed(self.count * stride, bytes),
+            first: 0,
+            stride,
+            ..self.clone()
+        }
     }
 
     /// Matrix `i`.
@@ -273,8 +340,26 @@ impl Rows<'_> {
     ) {
         assert!(range.end <= self.len, "rows {range:?} of {}", self.len);
         let rows = self.first + range.start..self.first + range.end;
-        let weights = self.matrix.row_range(rows);
-        self.matrix.kernel.matmul(weights, range.len(), acts, store);
+        if !self.matrix.tiles {
+            let weights = self.matrix.row_range(rows);
+            self.matrix.kernel.matmul(weights, range.len(), acts, store);
+            return;
+        }
+        // Whole tiles are multiplied; of the first, the rows before the range are left out.
+        let tiles = rows.start / TILE_ROWS..rows.end.div_ceil(TILE_ROWS);
+        let before = rows.start % TILE_ROWS;
+        let height = rows.end - tiles.start * TILE_ROWS;
+        let weights = self.matrix.tile_range(tiles);
+        let kernel = self.matrix.kernel;
+        kernel.multiply_tiles(
+            weights,
+            height,
+            acts,
+            &mut |t, r, values| match r.checked_sub(before) {
+                Some(r) => store(t, r, values),
+                None => store(t, 0, &values[before..]),
+            },
+        );
     }
 }
 
@@ -308,9 +393,9 @@ pub fn multiply(pool: &Pool, parts: &[Rows<'_>], acts: &Acts<'_>, out: &mut [f32
     });
 }
 
-/// Rows of a tile: about [`TILE_BYTES`], a multiple of 4, and at least four tiles a thread.
+/// Rows of a tile of work: about [`TILE_BYTES`], a multiple of [`TILE_ROWS`], and where there are enough, four a thread.
 pub(crate) fn tile_rows(row_bytes: usize, rows: usize, threads: usize) -> usize {
     let by_bytes = TILE_BYTES / row_bytes.max(1);
     let by_threads = rows.div_ceil(4 * threads);
-    by_bytes.min(by_threads).max(1).next_multiple_of(4)
+    by_bytes.min(by_threads).max(1).next_multiple_of(TILE_ROWS)
 }

@@ -172,3 +172,52 @@ pub enum Gating {
     /// The scores choose; softmax over the chosen ones weighs.
     SoftmaxOfChosen,
 }
+
+/// Weights that are multiplied with.
+#[derive(Debug)]
+pub(super) enum Factor<'a> {
+    /// One matrix.
+    Matrix(&'a mut Matrix),
+    /// Several of one shape.
+    Stack(&'a mut Stack),
+}
+
+impl Weights {
+    /// Everything that is multiplied with, in the order of a pass. The embedding is not: its rows are looked up.
+    pub(super) fn factors(&mut self) -> Vec<Factor<'_>> {
+        let mut out = Vec::new();
+        for layer in &mut self.layers {
+            match &mut layer.attention {
+                Attention::Mla(mla) => {
+                    match &mut mla.query {
+                        Query::Direct(q) => out.push(Factor::Matrix(q)),
+                        Query::LowRank { a, b, .. } => out.extend([a, b].map(Factor::Matrix)),
+                    }
+                    out.push(Factor::Matrix(&mut mla.kv_a));
+                    out.extend([&mut mla.k_b, &mut mla.v_b].map(Factor::Stack));
+                    out.push(Factor::Matrix(&mut mla.output));
+                }
+                Attention::Gqa(gqa) => {
+                    let all = [&mut gqa.q, &mut gqa.k, &mut gqa.v, &mut gqa.output];
+                    out.extend(all.map(|linear| Factor::Matrix(&mut linear.weight)));
+                }
+            }
+            match &mut layer.ffn {
+                Ffn::Dense(gated) => out.extend(gated.factors()),
+                Ffn::Moe(moe) => {
+                    out.push(Factor::Matrix(&mut moe.router));
+                    out.extend([&mut moe.gate, &mut moe.up, &mut moe.down].map(Factor::Stack));
+                    out.extend(moe.shared.iter_mut().flat_map(Gated::factors));
+                }
+            }
+        }
+        out.push(Factor::Matrix(&mut self.output));
+        out
+    }
+}
+
+impl Gated {
+    fn factors(&mut self) -> [Factor<'_>; 3] {
+        [&mut self.gate, &mut self.up, &mut self.down].map(Factor::Matrix)
+    }
+}

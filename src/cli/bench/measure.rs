@@ -44,7 +44,7 @@ impl Bencher<'_> {
         for &path in &plan.models {
             let name = path.unwrap_or(Path::new(demo::NAME));
             os::confine(&plan.cores);
-            let mut model = load(path, None)?;
+            let mut model = load(path, None, plan.args.no_repack)?;
             let origin = subject::origin(&model);
             let subject = subject::subject(name, &model)?;
             for asked in &plan.setups {
