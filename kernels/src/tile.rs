@@ -5,7 +5,8 @@
 //! in all lanes, add up in place, and a row's scale is lane r of a register of scales.
 //!
 //! A block of every format is a few *fields*, each some words of 32 bits (bytes that hold codes, four to a word), or numbers of
-//! 16 or 8 bits. A tile holds the same bytes field by field, transposed:
+//! 16 or 8 bits. A tile is cut in *chunks* of at least 128 columns, and a chunk holds the bytes of its blocks field by field,
+//! transposed:
 //!
 //! ```text
 //!   field 0: block 0: word 0 of rows 0 to 7, word 1 of rows 0 to 7, ...   block 1: ...
@@ -13,7 +14,9 @@
 //! ```
 //!
 //! So a tile has exactly the bytes of its eight rows, the layout is the same on every instruction set, and a row can be taken out
-//! again. Fields of words come first, which keeps every load of a tile that starts at 64 bytes inside of one line of the cache.
+//! again. A chunk is small, so that a pass over a matrix reads one stream, which hardware prefetchers follow; and it is large
+//! enough that with fields of words first, and halves next, the usual loads stay inside of one line of the cache (four blocks of
+//! `Q4_0` are nine lines: eight of codes, one of scales).
 
 use crate::Format;
 use crate::quant::{Tiled, VisitTiled};
@@ -140,15 +143,25 @@ pub(crate) trait Sink<S: Simd> {
     fn take(&mut self, s: S, g: usize, group: Group<S>);
 }
 
-/// The fields of one tile.
+/// Blocks of a row in a chunk; the last chunk of a tile may have fewer.
+pub(crate) const fn chunk_blocks<Q: Tiled>() -> usize {
+    if Q::BLOCK < 128 { 128 / Q::BLOCK } else { 1 }
+}
+
+/// Bytes of a chunk, except that the last one may have fewer.
+pub(crate) const fn chunk_bytes<Q: Tiled>() -> usize {
+    chunk_blocks::<Q>() * Q::BYTES * TILE_ROWS
+}
+
+/// The fields of one chunk.
 #[derive(Clone, Copy)]
 pub(crate) struct Planes<'a>([&'a [u8]; MOST_FIELDS]);
 
 impl<'a> Planes<'a> {
-    /// Cuts a tile of `blocks` blocks a row.
+    /// Cuts a chunk of `blocks` blocks a row.
     #[inline(always)]
-    pub(crate) fn of<Q: Tiled>(tile: &'a [u8], blocks: usize) -> Planes<'a> {
-        let (mut out, mut rest) = ([&tile[..0]; MOST_FIELDS], tile);
+    pub(crate) fn of<Q: Tiled>(chunk: &'a [u8], blocks: usize) -> Planes<'a> {
+        let (mut out, mut rest) = ([&chunk[..0]; MOST_FIELDS], chunk);
         for (out, field) in out.iter_mut().zip(Q::FIELDS) {
             (*out, rest) = rest.split_at(blocks * field.unit * field.count * TILE_ROWS);
         }
@@ -232,26 +245,30 @@ impl VisitTiled for Pack<'_> {
     type Output = ();
 
     fn visit<Q: Tiled>(self) {
-        let blocks = self.row_bytes / Q::BYTES;
         if self.rows.len() < self.tile.len() {
             self.tile.fill(0);
         }
-        let mut rest = self.tile;
-        for field in Q::FIELDS {
-            let plane;
-            (plane, rest) = rest.split_at_mut(blocks * field.unit * field.count * TILE_ROWS);
-            for (r, row) in self.rows.chunks_exact(self.row_bytes).enumerate() {
-                match field.unit {
-                    4 => spread_out::<4>(row, Q::BYTES, *field, r, plane),
-                    2 => spread_out::<2>(row, Q::BYTES, *field, r, plane),
-                    _ => spread_out::<1>(row, Q::BYTES, *field, r, plane),
+        let in_a_row = chunk_blocks::<Q>() * Q::BYTES;
+        for (i, chunk) in self.tile.chunks_mut(chunk_bytes::<Q>()).enumerate() {
+            let blocks = chunk.len() / TILE_ROWS / Q::BYTES;
+            let mut rest = chunk;
+            for field in Q::FIELDS {
+                let plane;
+                (plane, rest) = rest.split_at_mut(blocks * field.unit * field.count * TILE_ROWS);
+                for (r, row) in self.rows.chunks_exact(self.row_bytes).enumerate() {
+                    let row = &row[i * in_a_row..][..blocks * Q::BYTES];
+                    match field.unit {
+                        4 => spread_out::<4>(row, Q::BYTES, *field, r, plane),
+                        2 => spread_out::<2>(row, Q::BYTES, *field, r, plane),
+                        _ => spread_out::<1>(row, Q::BYTES, *field, r, plane),
+                    }
                 }
             }
         }
     }
 }
 
-/// Copies a field of all blocks of row `r` to its places in the tile.
+/// Copies a field of some blocks of row `r` to its places in their chunk.
 fn spread_out<const U: usize>(row: &[u8], block: usize, field: Field, r: usize, plane: &mut [u8]) {
     let places = plane.as_chunks_mut::<U>().0.chunks_exact_mut(TILE_ROWS);
     let numbers = row.chunks_exact(block).flat_map(|block| {
@@ -273,16 +290,19 @@ impl VisitTiled for Unpack<'_> {
     type Output = ();
 
     fn visit<Q: Tiled>(self) {
-        let blocks = self.row.len() / Q::BYTES;
-        let mut rest = self.tile;
-        for field in Q::FIELDS {
-            let plane;
-            (plane, rest) = rest.split_at(blocks * field.unit * field.count * TILE_ROWS);
-            for (b, block) in self.row.chunks_exact_mut(Q::BYTES).enumerate() {
-                for i in 0..field.count {
-                    let from = ((b * field.count + i) * TILE_ROWS + self.r) * field.unit;
-                    block[field.at + i * field.unit..][..field.unit]
-                        .copy_from_slice(&plane[from..][..field.unit]);
+        let rows = self.row.chunks_mut(chunk_blocks::<Q>() * Q::BYTES);
+        for (row, chunk) in rows.zip(self.tile.chunks(chunk_bytes::<Q>())) {
+            let mut rest = chunk;
+            for field in Q::FIELDS {
+                let plane;
+                (plane, rest) =
+                    rest.split_at(row.len() / Q::BYTES * field.unit * field.count * TILE_ROWS);
+                for (b, block) in row.chunks_exact_mut(Q::BYTES).enumerate() {
+                    for i in 0..field.count {
+                        let from = ((b * field.count + i) * TILE_ROWS + self.r) * field.unit;
+                        block[field.at + i * field.unit..][..field.unit]
+                            .copy_from_slice(&plane[from..][..field.unit]);
+                    }
                 }
             }
         }

@@ -252,6 +252,11 @@ impl<P: Products> Simd for Avx2<P> {
         unsafe { _mm256_xor_si256(a, _mm256_set1_epi8(mask.cast_signed())) }
     }
     #[inline(always)]
+    fn prefetch(self, bytes: &[u8], ahead: usize) {
+        // SAFETY: a prefetch of any address whatever has no effect that a program could see.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(ahead).cast()) }
+    }
+    #[inline(always)]
     fn store_b(self, x: __m256i, out: &mut [u8; 32]) {
         // SAFETY: the token proves AVX2; the array is as long as the store.
         unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), x) }

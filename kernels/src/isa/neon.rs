@@ -231,6 +231,17 @@ impl<P: Products> Simd for Neon<P> {
         both!(veorq_u8, a, self.splat_b(mask))
     }
     #[inline(always)]
+    fn prefetch(self, bytes: &[u8], ahead: usize) {
+        // SAFETY: a prefetch of any address whatever has no effect that a program could see.
+        unsafe {
+            core::arch::asm!(
+                "prfm pldl1strm, [{}]",
+                in(reg) bytes.as_ptr().wrapping_add(ahead),
+                options(nostack, preserves_flags, readonly)
+            );
+        }
+    }
+    #[inline(always)]
     fn store_b(self, x: Self::B, out: &mut [u8; 32]) {
         // SAFETY: the token proves NEON; the array is as long as the two stores.
         unsafe {

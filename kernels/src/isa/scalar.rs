@@ -137,6 +137,8 @@ impl Simd for Scalar {
         a.map(|a| a ^ mask)
     }
     #[inline(always)]
+    fn prefetch(self, _: &[u8], _: usize) {}
+    #[inline(always)]
     fn store_b(self, x: [u8; 32], out: &mut [u8; 32]) {
         *out = x;
     }

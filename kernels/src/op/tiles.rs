@@ -10,12 +10,13 @@
 //! A token's sum is made in the same order in both, so results do not depend on how many tokens come at a time.
 
 use core::marker::PhantomData;
+use core::ops::Range;
 
 use super::acts::{Act, Acts};
 use crate::Isa;
 use crate::quant::Tiled;
 use crate::simd::{Simd, SimdOp, each};
-use crate::tile::{Codes, Group, Planes, Sink, TILE_ROWS};
+use crate::tile::{Codes, Group, Planes, Sink, TILE_ROWS, chunk_bytes};
 
 /// Most tokens that multiply a group while it is in registers.
 pub(crate) const FEW: usize = 4;
@@ -23,6 +24,10 @@ pub(crate) const FEW: usize = 4;
 pub(crate) const STRIP: usize = 128;
 /// Groups of 32 columns in a panel: 18 KB with their scales.
 const PANEL: usize = 64;
+/// Bytes of a line of the cache, or fewer.
+const LINE: usize = 64;
+/// How many bytes ahead of the products weights are asked for.
+const AHEAD: usize = 2048;
 
 /// Products of one tile: token by row.
 pub(crate) type Sums = [[f32; TILE_ROWS]];
@@ -140,15 +145,22 @@ impl<Q: Tiled, const T: usize> SimdOp for Few<'_, Q, T> {
 
     #[inline(always)]
     fn eval<S: Simd>(self, s: S) {
-        let blocks = self.acts.cols() / Q::BLOCK;
-        let planes = Planes::of::<Q>(self.tile, blocks);
         let mut sums = Running::<S, Q, T> {
             acts: self.acts.group(self.token),
+            first: 0,
             acc: [s.splat(0.0); T],
             format: PhantomData,
         };
-        for b in 0..blocks {
-            Q::groups(s, &planes, b, &mut sums);
+        for chunk in self.tile.chunks(chunk_bytes::<Q>()) {
+            for line in (0..chunk_bytes::<Q>()).step_by(LINE) {
+                s.prefetch(chunk, AHEAD + line);
+            }
+            let blocks = chunk.len() / (Q::BYTES * TILE_ROWS);
+            let planes = Planes::of::<Q>(chunk, blocks);
+            for b in 0..blocks {
+                Q::groups(s, &planes, b, &mut sums);
+            }
+            sums.first += blocks * (Q::BLOCK / 32);
         }
         for t in 0..T {
             s.store(sums.acc[t], &mut self.out[t]);
@@ -159,6 +171,8 @@ impl<Q: Tiled, const T: usize> SimdOp for Few<'_, Q, T> {
 /// The sums of `T` tokens so far.
 struct Running<'a, S: Simd, Q, const T: usize> {
     acts: [Act<'a>; T],
+    /// The first group of the chunk.
+    first: usize,
     acc: [S::F; T],
     format: PhantomData<Q>,
 }
@@ -167,14 +181,14 @@ impl<S: Simd, Q: Tiled, const T: usize> Sink<S> for Running<'_, S, Q, T> {
     #[inline(always)]
     fn take(&mut self, s: S, g: usize, group: Group<S>) {
         for t in 0..T {
-            self.acc[t] = step::<S, Q>(s, &group, g, &self.acts[t], self.acc[t]);
+            self.acc[t] = step::<S, Q>(s, &group, self.first + g, &self.acts[t], self.acc[t]);
         }
     }
 }
 
 /// Some groups of a tile, unpacked.
 struct Panel {
-    /// The column of the first, by 32.
+    /// The place of the chunk's first group.
     first: usize,
     codes: [[[u8; 32]; 8]; PANEL],
     d: [[[f32; TILE_ROWS]; 2]; PANEL],
@@ -184,7 +198,7 @@ struct Panel {
 impl<S: Simd> Sink<S> for Panel {
     #[inline(always)]
     fn take(&mut self, s: S, g: usize, group: Group<S>) {
-        let i = (g - self.first) % PANEL;
+        let i = (self.first + g) % PANEL;
         for j in 0..8 {
             s.store_b(group.codes[j], &mut self.codes[i][j]);
         }
@@ -209,31 +223,33 @@ impl<Q: Tiled> SimdOp for Many<'_, Q> {
 
     #[inline(always)]
     fn eval<S: Simd>(self, s: S) {
-        let blocks = self.acts.cols() / Q::BLOCK;
-        let planes = Planes::of::<Q>(self.tile, blocks);
         self.out.fill([0.0; TILE_ROWS]);
-        let at_a_time = PANEL * 32 / Q::BLOCK;
+        let at_a_time = PANEL * 32 / Q::BLOCK * Q::BYTES * TILE_ROWS;
         let mut panel = Panel {
             first: 0,
             codes: [[[0; 32]; 8]; PANEL],
             d: [[[0.0; TILE_ROWS]; 2]; PANEL],
             m: [[[0.0; TILE_ROWS]; 2]; PANEL],
         };
-        for start in (0..blocks).step_by(at_a_time) {
-            let end = blocks.min(start + at_a_time);
-            panel.first = start * (Q::BLOCK / 32);
-            for b in start..end {
-                Q::groups(s, &planes, b, &mut panel);
+        for (i, part) in self.tile.chunks(at_a_time).enumerate() {
+            panel.first = 0;
+            for chunk in part.chunks(chunk_bytes::<Q>()) {
+                let blocks = chunk.len() / (Q::BYTES * TILE_ROWS);
+                let planes = Planes::of::<Q>(chunk, blocks);
+                for b in 0..blocks {
+                    Q::groups(s, &planes, b, &mut panel);
+                }
+                panel.first += blocks * (Q::BLOCK / 32);
             }
-            let groups = (end - start) * (Q::BLOCK / 32);
+            let groups = i * PANEL..i * PANEL + panel.first;
             let mut token = 0;
             while token < self.out.len() {
                 let acts = (self.acts, self.first + token);
                 let rest = &mut self.out[token..];
                 token += match rest.len() {
-                    FEW.. => pass::<S, Q, FEW>(s, &panel, groups, acts, rest),
-                    2.. => pass::<S, Q, 2>(s, &panel, groups, acts, rest),
-                    _ => pass::<S, Q, 1>(s, &panel, groups, acts, rest),
+                    FEW.. => pass::<S, Q, FEW>(s, &panel, groups.clone(), acts, rest),
+                    2.. => pass::<S, Q, 2>(s, &panel, groups.clone(), acts, rest),
+                    _ => pass::<S, Q, 1>(s, &panel, groups.clone(), acts, rest),
                 };
             }
         }
@@ -245,7 +261,7 @@ impl<Q: Tiled> SimdOp for Many<'_, Q> {
 fn pass<S: Simd, Q: Tiled, const T: usize>(
     s: S,
     panel: &Panel,
-    groups: usize,
+    groups: Range<usize>,
     (acts, token): (&Acts<'_>, usize),
     out: &mut Sums,
 ) -> usize {
@@ -255,14 +271,14 @@ fn pass<S: Simd, Q: Tiled, const T: usize>(
         acc[t] = s.load(&out[t]);
     }
     let parts = panel.codes.iter().zip(&panel.d).zip(&panel.m);
-    for (i, ((codes, d), m)) in parts.take(groups).enumerate() {
+    for (g, ((codes, d), m)) in groups.zip(parts) {
         let group = Group::<S> {
             codes: load_all(s, codes),
             d: [s.load(&d[0]), s.load(&d[1])],
             m: [s.load(&m[0]), s.load(&m[1])],
         };
         for t in 0..T {
-            acc[t] = step::<S, Q>(s, &group, panel.first + i, &acts[t], acc[t]);
+            acc[t] = step::<S, Q>(s, &group, g, &acts[t], acc[t]);
         }
     }
     for t in 0..T {
