@@ -6,6 +6,7 @@ pub(crate) mod attend;
 pub(crate) mod exp;
 pub(crate) mod matmul;
 pub(crate) mod norm;
+pub(crate) mod panels;
 pub(crate) mod read;
 pub(crate) mod rope;
 pub(crate) mod silu;

@@ -4,15 +4,22 @@
 
 use crate::op::acts::Acts;
 use crate::op::matmul::{GROUP, PANEL, Tile, panel};
-use crate::op::tiles::{self, STRIP, Sums};
+use crate::op::panels::{self, STRIP, Strip, TILES};
+use crate::op::tiles::{self, FEW, Sums};
 use crate::quant::{Quant, Tiled, Visit, VisitTiled};
 use crate::{Format, Isa, TILE_ROWS, tile_bytes};
 
 /// Products of one panel of rows with a group of tokens.
 type PanelFn = fn(Isa, &[u8], usize, &Acts<'_>, usize, &mut Tile);
 
-/// Products of one tile with some tokens.
-type TileFn = fn(Isa, &[u8], &Acts<'_>, usize, &mut Sums);
+/// Products of one tile with a few tokens.
+type FewFn = fn(Isa, &[u8], &Acts<'_>, &mut Sums);
+
+/// Products of some tiles, and the bytes of each, with a strip of tokens.
+type ManyFn = fn(Isa, (&[u8], usize), &Acts<'_>, &mut Strip);
+
+/// Most tokens that are multiplied with a tile as it is unpacked.
+const FEW_TOKENS: usize = 2 * FEW;
 
 /// A format's products on one instruction set.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +30,7 @@ pub struct Kernel {
     two: PanelFn,
     four: PanelFn,
     /// None where the format does not go in tiles.
-    tile: Option<TileFn>,
+    tiles: Option<(FewFn, ManyFn)>,
 }
 
 /// The kernel for weights of that format.
@@ -40,14 +47,14 @@ pub fn plan(isa: Isa, format: Format) -> Kernel {
                 one: panel::<Q, 1>,
                 two: panel::<Q, 2>,
                 four: panel::<Q, GROUP>,
-                tile: format.visit_tiled(self),
+                tiles: format.visit_tiled(self),
             }
         }
     }
     impl VisitTiled for Find {
-        type Output = TileFn;
-        fn visit<Q: Tiled>(self) -> TileFn {
-            tiles::multiply::<Q>
+        type Output = (FewFn, ManyFn);
+        fn visit<Q: Tiled>(self) -> Self::Output {
+            (tiles::multiply::<Q>, panels::multiply::<Q>)
         }
     }
     format.visit(Find(isa, format))
@@ -76,8 +83,8 @@ impl Kernel {
         store: &mut dyn FnMut(usize, usize, &[f32]),
     ) {
         let name = self.format.name();
-        let (Some(multiply), Some(bytes)) = (self.tile, tile_bytes(self.format, acts.cols()))
-        else {
+        let bytes = tile_bytes(self.format, acts.cols());
+        let (Some((few, many)), Some(bytes)) = (self.tiles, bytes) else {
             panic_columns(name, acts.cols());
         };
         assert_eq!(
@@ -87,15 +94,26 @@ impl Kernel {
             acts.cols()
         );
         assert!(acts.has_int8(), "{name} multiplies int8 activations");
-        let mut sums = [[0.0; TILE_ROWS]; STRIP];
-        for (i, tile) in tiles.chunks_exact(bytes).enumerate() {
-            let row = i * TILE_ROWS;
-            let height = TILE_ROWS.min(rows - row);
-            for first in (0..acts.tokens()).step_by(STRIP) {
-                let sums = &mut sums[..STRIP.min(acts.tokens() - first)];
-                multiply(self.isa, tile, acts, first, sums);
+        if acts.tokens() <= FEW_TOKENS {
+            let mut sums = [[0.0; TILE_ROWS]; FEW_TOKENS];
+            let sums = &mut sums[..acts.tokens()];
+            for (row, tile) in (0..).step_by(TILE_ROWS).zip(tiles.chunks_exact(bytes)) {
+                few(self.isa, tile, acts, sums);
                 for (t, values) in sums.iter().enumerate() {
-                    store(first + t, row, &values[..height]);
+                    store(t, row, &values[..TILE_ROWS.min(rows - row)]);
+                }
+            }
+            return;
+        }
+        let mut sums = [[[0.0; TILE_ROWS]; TILES]; STRIP];
+        for first in (0..acts.tokens()).step_by(STRIP) {
+            let acts = acts.rows(first, STRIP.min(acts.tokens() - first));
+            for (i, tiles) in tiles.chunks(TILES * bytes).enumerate() {
+                let row = i * TILES * TILE_ROWS;
+                many(self.isa, (tiles, bytes), &acts, &mut sums);
+                for (t, values) in sums[..acts.tokens()].iter().enumerate() {
+                    let values = values.as_flattened();
+                    store(first + t, row, &values[..values.len().min(rows - row)]);
                 }
             }
         }

@@ -16,6 +16,23 @@
 //!
 //! Every method is `#[inline(always)]`: it must dissolve into the `#[target_feature]` function that [`crate::isa`] enters.
 
+use crate::tile::Codes;
+
+/// `each!(N, |i| x)` is `[x for 0, x for 1, ...]`, as [`core::array::from_fn`] has it, without a closure: a closure that is not
+/// dissolved itself is compiled without the instruction set, and then every intrinsic in it is a call.
+macro_rules! each {
+    ($n:expr, |$i:ident| $x:expr) => {{
+        let $i = 0;
+        let mut out = [$x; $n];
+        #[allow(clippy::needless_range_loop, reason = "the index is the argument")]
+        for $i in 1..$n {
+            out[$i] = $x;
+        }
+        out
+    }};
+}
+pub(crate) use each;
+
 /// One computation, to be run with some instruction set: [`crate::Isa::dispatch`] calls `eval` inside a function compiled for it.
 pub(crate) trait SimdOp {
     /// What the computation returns.
@@ -97,6 +114,16 @@ pub(crate) trait Simd: Copy {
     fn rows_u6<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J]) -> Self::N;
     /// The same for weights -128 to 127 with [`Simd::BIAS`] added: the sum is that of the biased weights.
     fn rows_i8<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J]) -> Self::N;
+    /// `rows_u4`, `rows_u6` or `rows_i8`, as the codes are, of `R` tiles in memory with each of `T` tokens.
+    #[inline(always)]
+    fn products<const R: usize, const T: usize, const J: usize>(
+        self,
+        codes: Codes,
+        w: [&[[u8; 32]; J]; R],
+        a: [&[[i8; 4]; J]; T],
+    ) -> [[Self::N; R]; T] {
+        one_by_one(self, codes, w, a)
+    }
     /// A little-endian u32 a row.
     fn load_n(self, x: &[u8; 32]) -> Self::N;
     /// A little-endian u16 a row.
@@ -174,20 +201,23 @@ pub(crate) trait Simd: Copy {
     fn f16(self, bits: u16) -> f32;
 }
 
-/// `each!(N, |i| x)` is `[x for 0, x for 1, ...]`, as [`core::array::from_fn`] has it, without a closure: a closure that is not
-/// dissolved itself is compiled without the instruction set, and then every intrinsic in it is a call.
-macro_rules! each {
-    ($n:expr, |$i:ident| $x:expr) => {{
-        let $i = 0;
-        let mut out = [$x; $n];
-        #[allow(clippy::needless_range_loop, reason = "the index is the argument")]
-        for $i in 1..$n {
-            out[$i] = $x;
+/// [`Simd::products`], a tile and a token at a time.
+#[inline(always)]
+pub(crate) fn one_by_one<S: Simd, const R: usize, const T: usize, const J: usize>(
+    s: S,
+    codes: Codes,
+    w: [&[[u8; 32]; J]; R],
+    a: [&[[i8; 4]; J]; T],
+) -> [[S::N; R]; T] {
+    each!(T, |t| each!(R, |r| {
+        let w = each!(J, |j| s.bytes(&w[r][j]));
+        match codes {
+            Codes::U4 => s.rows_u4(&w, a[t]),
+            Codes::U6 => s.rows_u6(&w, a[t]),
+            Codes::I8 => s.rows_i8(&w, a[t]),
         }
-        out
-    }};
+    }))
 }
-pub(crate) use each;
 
 #[cfg(test)]
 mod tests;

@@ -374,7 +374,7 @@ pub fn multiply(pool: &Pool, parts: &[Rows<'_>], acts: &Acts<'_>, out: &mut [f32
     let width: usize = parts.iter().map(Rows::len).sum();
     assert_eq!(out.len(), width * acts.tokens(), "shape of a product");
     let bytes: usize = parts.iter().map(Rows::n_bytes).sum();
-    let tile = tile_rows(bytes / width.max(1), width, pool.threads());
+    let tile = tile_rows(bytes / width.max(1), width, pool.threads(), acts.tokens());
     pool.columns(out, width, tile, |mut columns, _| {
         let window = columns.start()..columns.start() + columns.len();
         let mut start = 0;
@@ -393,9 +393,15 @@ pub fn multiply(pool: &Pool, parts: &[Rows<'_>], acts: &Acts<'_>, out: &mut [f32
     });
 }
 
-/// Rows of a tile of work: about [`TILE_BYTES`], a multiple of [`TILE_ROWS`], and where there are enough, four a thread.
-pub(crate) fn tile_rows(row_bytes: usize, rows: usize, threads: usize) -> usize {
+/// Rows of a tile of work, a multiple of [`TILE_ROWS`]: about [`TILE_BYTES`] for few tokens, 64 for many, which are laid out once a
+/// tile; and where there are enough, four tiles a thread.
+pub(crate) fn tile_rows(row_bytes: usize, rows: usize, threads: usize, tokens: usize) -> usize {
     let by_bytes = TILE_BYTES / row_bytes.max(1);
+    let by_tokens = if tokens < 32 {
+        by_bytes
+    } else {
+        by_bytes.max(64)
+    };
     let by_threads = rows.div_ceil(4 * threads);
-    by_bytes.min(by_threads).max(1).next_multiple_of(TILE_ROWS)
+    by_tokens.min(by_threads).max(1).next_multiple_of(TILE_ROWS)
 }

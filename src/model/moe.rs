@@ -178,7 +178,13 @@ impl Moe {
 
         let row_bytes = (self.gate.bytes_each() + self.up.bytes_each()) / ff;
         let in_use = slots.min(self.gate.count());
-        let rows = tile_rows(row_bytes, ff * in_use, step.pool.threads()).min(MAX_ROWS);
+        let rows = tile_rows(
+            row_bytes,
+            ff * in_use,
+            step.pool.threads(),
+            slots / in_use.max(1),
+        )
+        .min(MAX_ROWS);
         work.tiles.clear();
         work.cuts.clear();
         let mut cut = 0;
@@ -231,7 +237,7 @@ impl Moe {
         let a = acts.quantize(step.isa, hidden, ff);
         let width = step.config.n_embd;
         let row_bytes = self.down.bytes_each() / width * slots.min(self.down.count());
-        let rows = tile_rows(row_bytes, width, step.pool.threads()).min(MAX_ROWS);
+        let rows = tile_rows(row_bytes, width, step.pool.threads(), step.tokens).min(MAX_ROWS);
         let (starts, choice, chosen) = (&work.starts, &work.choice, &work.chosen);
         step.pool
             .columns_with(&mut work.scratch, y, width, rows, |mut window, scratch| {

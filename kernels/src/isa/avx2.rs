@@ -8,7 +8,8 @@
 //!
 //! It has more than 400 lines because the vocabulary has as many operations, each a few lines here.
 
-use crate::simd::{Simd, SimdOp};
+use crate::simd::{Simd, SimdOp, one_by_one};
+use crate::tile::Codes;
 use core::arch::x86_64::*;
 
 /// The token of AVX2 and what stands on it; `P` tells how bytes are multiplied.
@@ -31,6 +32,19 @@ pub(super) trait Products: Copy {
     fn rows_u6<const J: usize>(self, u: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i;
     /// The same for signed bytes with [`Self::BIAS`] added.
     fn rows_i8<const J: usize>(self, w: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i;
+    /// See [`Simd::products`].
+    #[inline(always)]
+    fn products<const R: usize, const T: usize, const J: usize>(
+        self,
+        codes: Codes,
+        w: [&[[u8; 32]; J]; R],
+        a: [&[[i8; 4]; J]; T],
+    ) -> [[__m256i; R]; T]
+    where
+        Avx2<Self>: Simd<N = __m256i>,
+    {
+        one_by_one(Avx2(self), codes, w, a)
+    }
 }
 
 /// The same four activations in every lane.
@@ -320,6 +334,15 @@ impl<P: Products> Simd for Avx2<P> {
     #[inline(always)]
     fn rows_i8<const J: usize>(self, w: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i {
         self.0.rows_i8(w, a)
+    }
+    #[inline(always)]
+    fn products<const R: usize, const T: usize, const J: usize>(
+        self,
+        codes: Codes,
+        w: [&[[u8; 32]; J]; R],
+        a: [&[[i8; 4]; J]; T],
+    ) -> [[__m256i; R]; T] {
+        self.0.products(codes, w, a)
     }
     #[inline(always)]
     fn load_n(self, x: &[u8; 32]) -> __m256i {

@@ -23,6 +23,29 @@ macro_rules! dpbusd {
                 }
             }
             #[inline(always)]
+            fn products<const R: usize, const T: usize, const J: usize>(
+                self,
+                _: crate::tile::Codes,
+                w: [&[[u8; 32]; J]; R],
+                a: [&[[i8; 4]; J]; T],
+            ) -> [[__m256i; R]; T] {
+                // SAFETY: the token proves the instruction; the arrays are as long as the loads.
+                unsafe {
+                    let mut sums = [[_mm256_setzero_si256(); R]; T];
+                    for j in 0..J {
+                        let w =
+                            crate::simd::each!(R, |r| _mm256_loadu_si256(w[r][j].as_ptr().cast()));
+                        for t in 0..T {
+                            let a = super::avx2::four(a[t][j]);
+                            for r in 0..R {
+                                sums[t][r] = $dpbusd(sums[t][r], w[r], a);
+                            }
+                        }
+                    }
+                    sums
+                }
+            }
+            #[inline(always)]
             fn rows_u6<const J: usize>(self, u: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i {
                 self.rows_u4(u, a)
             }

@@ -4,26 +4,20 @@
 //! multiply one token's 32 activations; the eight integer sums, exact, become f32 and are scaled by row and by token.
 //!
 //! - *A few tokens* (decode): each group is unpacked in registers and multiplied with up to [`FEW`] tokens.
-//! - *Many tokens* (prefill): groups are unpacked to a panel of [`PANEL`] groups that stays in the cache nearest to the core, and all
-//!   tokens pass over it. Unpacking then costs next to nothing, whatever the format.
+//! - *Many tokens* (prefill): groups are unpacked to panels, over which all tokens pass ([`panels`](super::panels)).
 //!
 //! A token's sum is made in the same order in both, so results do not depend on how many tokens come at a time.
 
 use core::marker::PhantomData;
-use core::ops::Range;
 
 use super::acts::{Act, Acts};
 use crate::Isa;
 use crate::quant::Tiled;
-use crate::simd::{Simd, SimdOp, each};
+use crate::simd::{Simd, SimdOp};
 use crate::tile::{Codes, Group, Planes, Sink, TILE_ROWS, chunk_bytes};
 
 /// Most tokens that multiply a group while it is in registers.
 pub(crate) const FEW: usize = 4;
-/// Tokens whose sums are kept while panel after panel passes.
-pub(crate) const STRIP: usize = 128;
-/// Groups of 32 columns in a panel: 18 KB with their scales.
-const PANEL: usize = 64;
 /// Bytes of a line of the cache, or fewer.
 const LINE: usize = 64;
 /// How many bytes ahead of the products weights are asked for.
@@ -32,29 +26,12 @@ const AHEAD: usize = 2048;
 /// Products of one tile: token by row.
 pub(crate) type Sums = [[f32; TILE_ROWS]];
 
-/// One tile times up to [`STRIP`] tokens: `out` has a row for each token.
-pub(crate) fn multiply<Q: Tiled>(
-    isa: Isa,
-    tile: &[u8],
-    acts: &Acts<'_>,
-    first: usize,
-    out: &mut Sums,
-) {
-    let format = PhantomData::<Q>;
-    if out.len() > 2 * FEW {
-        isa.dispatch(Many {
-            tile,
-            acts,
-            first,
-            out,
-            format,
-        });
-        return;
-    }
-    let mut done = 0;
-    while done < out.len() {
-        let (token, rest) = (first + done, &mut out[done..]);
-        done += match rest.len() {
+/// One tile times some tokens: `out` has a row for each token.
+pub(crate) fn multiply<Q: Tiled>(isa: Isa, tile: &[u8], acts: &Acts<'_>, out: &mut Sums) {
+    let mut token = 0;
+    while token < out.len() {
+        let rest = &mut out[token..];
+        token += match rest.len() {
             FEW.. => few::<Q, FEW>(isa, tile, acts, token, rest),
             2.. => few::<Q, 2>(isa, tile, acts, token, rest),
             _ => few::<Q, 1>(isa, tile, acts, token, rest),
@@ -80,31 +57,50 @@ fn few<Q: Tiled, const T: usize>(
     T
 }
 
-/// A group times one token: `acc + d * da * sum(code * a) + m * (da * sum(a))`, row by row.
+/// A group times one token.
 #[inline(always)]
 fn step<S: Simd, Q: Tiled>(s: S, group: &Group<S>, g: usize, act: &Act<'_>, acc: S::F) -> S::F {
     let (a, _) = act.q[g].as_chunks::<4>();
     let Some(a) = a.first_chunk::<8>() else {
         unreachable!("32 activations are eight times four")
     };
+    let (sums, act_sums) = if Q::HALVES {
+        let ([low, high], [a_low, a_high]) = (split(&group.codes), split(a));
+        let low = rows::<S, Q, 4>(s, low, a_low);
+        let high = rows::<S, Q, 4>(s, high, a_high);
+        ([low, high], [act.s16[2 * g], act.s16[2 * g + 1]])
+    } else {
+        ([rows::<S, Q, 8>(s, &group.codes, a); 2], [act.s32[g], 0.0])
+    };
+    add::<S, Q>(s, sums, group.d, group.m, act.d[g], act_sums, acc)
+}
+
+/// `acc + d * da * sum(code * a) + m * (da * sum(a))` row by row, from `sums` of codes times activations, for each half where
+/// the format has scales for halves; `act_sums` are the sums of activations, scaled by `da`.
+#[inline(always)]
+pub(super) fn add<S: Simd, Q: Tiled>(
+    s: S,
+    sums: [S::N; 2],
+    d: [S::F; 2],
+    m: [S::F; 2],
+    da: f32,
+    act_sums: [f32; 2],
+    acc: S::F,
+) -> S::F {
     let with_min = Q::MIN || S::BIAS != 0 && matches!(Q::CODES, Codes::I8);
     if Q::HALVES {
-        let (low, high) = halves(&group.codes);
-        let (a_low, a_high) = halves(a);
-        let low = s.to_f(rows::<S, Q, 4>(s, low, a_low));
-        let high = s.to_f(rows::<S, Q, 4>(s, high, a_high));
-        let sum = s.fma(high, group.d[1], s.mul(low, group.d[0]));
-        let acc = s.fma(sum, s.splat(act.d[g]), acc);
+        let (low, high) = (s.to_f(sums[0]), s.to_f(sums[1]));
+        let sum = s.fma(high, d[1], s.mul(low, d[0]));
+        let acc = s.fma(sum, s.splat(da), acc);
         if !with_min {
             return acc;
         }
-        let acc = s.fma(group.m[0], s.splat(act.s16[2 * g]), acc);
-        s.fma(group.m[1], s.splat(act.s16[2 * g + 1]), acc)
+        let acc = s.fma(m[0], s.splat(act_sums[0]), acc);
+        s.fma(m[1], s.splat(act_sums[1]), acc)
     } else {
-        let sum = s.to_f(rows::<S, Q, 8>(s, &group.codes, a));
-        let acc = s.fma(sum, s.mul(group.d[0], s.splat(act.d[g])), acc);
+        let acc = s.fma(s.to_f(sums[0]), s.mul(d[0], s.splat(da)), acc);
         if with_min {
-            s.fma(group.m[0], s.splat(act.s32[g]), acc)
+            s.fma(m[0], s.splat(act_sums[0]), acc)
         } else {
             acc
         }
@@ -123,10 +119,10 @@ fn rows<S: Simd, Q: Tiled, const J: usize>(s: S, w: &[S::B; J], a: &[[i8; 4]; J]
 
 /// The two halves of eight.
 #[inline(always)]
-fn halves<T>(x: &[T; 8]) -> (&[T; 4], &[T; 4]) {
+pub(super) fn split<T>(x: &[T; 8]) -> [&[T; 4]; 2] {
     let (low, high) = x.split_at(4);
     match (low.first_chunk(), high.first_chunk()) {
-        (Some(low), Some(high)) => (low, high),
+        (Some(low), Some(high)) => [low, high],
         _ => unreachable!("eight are twice four"),
     }
 }
@@ -184,111 +180,4 @@ impl<S: Simd, Q: Tiled, const T: usize> Sink<S> for Running<'_, S, Q, T> {
             self.acc[t] = step::<S, Q>(s, &group, self.first + g, &self.acts[t], self.acc[t]);
         }
     }
-}
-
-/// Some groups of a tile, unpacked.
-struct Panel {
-    /// The place of the chunk's first group.
-    first: usize,
-    codes: [[[u8; 32]; 8]; PANEL],
-    d: [[[f32; TILE_ROWS]; 2]; PANEL],
-    m: [[[f32; TILE_ROWS]; 2]; PANEL],
-}
-
-impl<S: Simd> Sink<S> for Panel {
-    #[inline(always)]
-    fn take(&mut self, s: S, g: usize, group: Group<S>) {
-        let i = (self.first + g) % PANEL;
-        for j in 0..8 {
-            s.store_b(group.codes[j], &mut self.codes[i][j]);
-        }
-        for h in 0..2 {
-            s.store(group.d[h], &mut self.d[i][h]);
-            s.store(group.m[h], &mut self.m[i][h]);
-        }
-    }
-}
-
-/// Prefill: tokens pass over panels.
-struct Many<'a, Q> {
-    tile: &'a [u8],
-    acts: &'a Acts<'a>,
-    first: usize,
-    out: &'a mut Sums,
-    format: PhantomData<Q>,
-}
-
-impl<Q: Tiled> SimdOp for Many<'_, Q> {
-    type Output = ();
-
-    #[inline(always)]
-    fn eval<S: Simd>(self, s: S) {
-        self.out.fill([0.0; TILE_ROWS]);
-        let at_a_time = PANEL * 32 / Q::BLOCK * Q::BYTES * TILE_ROWS;
-        let mut panel = Panel {
-            first: 0,
-            codes: [[[0; 32]; 8]; PANEL],
-            d: [[[0.0; TILE_ROWS]; 2]; PANEL],
-            m: [[[0.0; TILE_ROWS]; 2]; PANEL],
-        };
-        for (i, part) in self.tile.chunks(at_a_time).enumerate() {
-            panel.first = 0;
-            for chunk in part.chunks(chunk_bytes::<Q>()) {
-                let blocks = chunk.len() / (Q::BYTES * TILE_ROWS);
-                let planes = Planes::of::<Q>(chunk, blocks);
-                for b in 0..blocks {
-                    Q::groups(s, &planes, b, &mut panel);
-                }
-                panel.first += blocks * (Q::BLOCK / 32);
-            }
-            let groups = i * PANEL..i * PANEL + panel.first;
-            let mut token = 0;
-            while token < self.out.len() {
-                let acts = (self.acts, self.first + token);
-                let rest = &mut self.out[token..];
-                token += match rest.len() {
-                    FEW.. => pass::<S, Q, FEW>(s, &panel, groups.clone(), acts, rest),
-                    2.. => pass::<S, Q, 2>(s, &panel, groups.clone(), acts, rest),
-                    _ => pass::<S, Q, 1>(s, &panel, groups.clone(), acts, rest),
-                };
-            }
-        }
-    }
-}
-
-/// `T` tokens over a panel, onto their sums; returns `T`.
-#[inline(always)]
-fn pass<S: Simd, Q: Tiled, const T: usize>(
-    s: S,
-    panel: &Panel,
-    groups: Range<usize>,
-    (acts, token): (&Acts<'_>, usize),
-    out: &mut Sums,
-) -> usize {
-    let acts: [Act<'_>; T] = acts.group(token);
-    let mut acc = [s.splat(0.0); T];
-    for t in 0..T {
-        acc[t] = s.load(&out[t]);
-    }
-    let parts = panel.codes.iter().zip(&panel.d).zip(&panel.m);
-    for (g, ((codes, d), m)) in groups.zip(parts) {
-        let group = Group::<S> {
-            codes: load_all(s, codes),
-            d: [s.load(&d[0]), s.load(&d[1])],
-            m: [s.load(&m[0]), s.load(&m[1])],
-        };
-        for t in 0..T {
-            acc[t] = step::<S, Q>(s, &group, g, &acts[t], acc[t]);
-        }
-    }
-    for t in 0..T {
-        s.store(acc[t], &mut out[t]);
-    }
-    T
-}
-
-/// Eight registers of codes.
-#[inline(always)]
-fn load_all<S: Simd>(s: S, codes: &[[u8; 32]; 8]) -> [S::B; 8] {
-    each!(8, |j| s.bytes(&codes[j]))
 }

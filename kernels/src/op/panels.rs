@@ -1,0 +1,263 @@
+//! Tiles times many tokens: prefill.
+//!
+//! Some columns of two tiles are unpacked to *panels*, which stay in the cache nearest to the core, and the tokens pass over them
+//! four at a time: sixteen rows and four tokens, so that each load serves several products. Unpacking then costs next to
+//! nothing, whatever the format.
+//!
+//! ```text
+//!   for each strip of STRIP tokens              their sums with TILES tiles are kept
+//!     for each DEEP groups of columns           the tokens' activations are laid out in fours
+//!       for each pair of tiles                  unpacked once
+//!         for each four tokens                  DEEP groups without a store
+//! ```
+//!
+//! The arithmetic of a product is that of [`tiles`](super::tiles), in the same order, so results do not depend on how many tokens
+//! come at a time.
+
+use core::marker::PhantomData;
+
+use super::acts::Acts;
+use super::tiles::{add, split};
+use crate::Isa;
+use crate::quant::Tiled;
+use crate::simd::{Simd, SimdOp, each};
+use crate::tile::{Group, Planes, Sink, TILE_ROWS, chunk_bytes};
+
+/// Tokens whose sums are kept while panel after panel passes.
+pub(crate) const STRIP: usize = 128;
+/// Tiles whose sums are kept.
+pub(crate) const TILES: usize = 8;
+/// Groups of 32 columns in a panel, a multiple of those of a superblock: two panels are 20 KB.
+const DEEP: usize = 16;
+/// Tokens that pass together.
+const FOUR: usize = 4;
+/// Tiles that are passed together.
+const PAIR: usize = 2;
+
+/// The products of a strip: by token, by tile, by row.
+pub(crate) type Strip = [[[f32; TILE_ROWS]; TILES]; STRIP];
+
+/// Up to [`TILES`] tiles of `bytes` each times up to [`STRIP`] tokens from `first` on: fills that part of `out`.
+pub(crate) fn multiply<Q: Tiled>(
+    isa: Isa,
+    (tiles, bytes): (&[u8], usize),
+    acts: &Acts<'_>,
+    out: &mut Strip,
+) {
+    let format = PhantomData::<Q>;
+    isa.dispatch(Many {
+        tiles,
+        bytes,
+        acts,
+        out,
+        format,
+    });
+}
+
+/// See [`multiply`].
+struct Many<'a, Q> {
+    tiles: &'a [u8],
+    bytes: usize,
+    acts: &'a Acts<'a>,
+    out: &'a mut Strip,
+    format: PhantomData<Q>,
+}
+
+impl<Q: Tiled> SimdOp for Many<'_, Q> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, s: S) {
+        const { assert!(DEEP * 32 % Q::BLOCK == 0, "a panel is whole blocks") }
+        let tokens = self.acts.tokens();
+        let fours = tokens.div_ceil(FOUR);
+        let mut quads = [[Quad::ZERO; DEEP]; STRIP / FOUR];
+        let mut panels = [Panel::ZERO; PAIR];
+        for sums in &mut self.out[..fours * FOUR] {
+            *sums = [[0.0; TILE_ROWS]; TILES];
+        }
+        let part = DEEP * 32 / Q::BLOCK * Q::BYTES * TILE_ROWS;
+        for (i, start) in (0..self.bytes).step_by(part).enumerate() {
+            let part = start..self.bytes.min(start + part);
+            let groups = part.len() / (Q::BYTES * TILE_ROWS) * (Q::BLOCK / 32);
+            for (n, quads) in quads[..fours].iter_mut().enumerate() {
+                fill::<Q>(self.acts, n * FOUR, i * DEEP, &mut quads[..groups]);
+            }
+            for (pair, tiles) in self.tiles.chunks(PAIR * self.bytes).enumerate() {
+                let mut parts = tiles
+                    .chunks_exact(self.bytes)
+                    .map(|tile| &tile[part.clone()]);
+                let (one, two) = (parts.next(), parts.next());
+                for (panel, part) in panels.iter_mut().zip([one, two]) {
+                    if let Some(part) = part {
+                        unpack::<S, Q>(s, part, panel);
+                    }
+                }
+                for (quads, sums) in quads.iter().zip(self.out.as_chunks_mut().0).take(fours) {
+                    let quads = &quads[..groups];
+                    if two.is_some() {
+                        pass::<S, Q, 2>(s, &panels, quads, sums, pair * PAIR);
+                    } else {
+                        let [one, _] = &panels;
+                        pass::<S, Q, 1>(s, core::array::from_ref(one), quads, sums, pair * PAIR);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// 32 activations of each of four tokens.
+#[derive(Clone, Copy)]
+struct Quad {
+    q: [[[i8; 4]; 8]; FOUR],
+    d: [f32; FOUR],
+    /// Scale times sum, of the first and of the last 16 for formats that have scales for halves, else of all.
+    sums: [[f32; 2]; FOUR],
+}
+
+impl Quad {
+    const ZERO: Quad = Quad {
+        q: [[[0; 4]; 8]; FOUR],
+        d: [0.0; FOUR],
+        sums: [[0.0; 2]; FOUR],
+    };
+}
+
+/// Lays out the activations of four tokens, or of those that there are: the products of others are not looked at.
+#[inline(always)]
+fn fill<Q: Tiled>(acts: &Acts<'_>, token: usize, first: usize, quads: &mut [Quad]) {
+    for t in 0..FOUR.min(acts.tokens() - token) {
+        let [act] = acts.group::<1>(token + t);
+        let groups = first..first + quads.len();
+        let (q, d, s32) = (
+            &act.q[groups.clone()],
+            &act.d[groups.clone()],
+            &act.s32[groups.clone()],
+        );
+        let s16 = &act.s16.as_chunks::<2>().0[groups];
+        for (i, quad) in quads.iter_mut().enumerate() {
+            if let Some(q) = q[i].as_chunks().0.first_chunk() {
+                quad.q[t] = *q;
+            }
+            quad.d[t] = d[i];
+            quad.sums[t] = if Q::HALVES { s16[i] } else { [s32[i], 0.0] };
+        }
+    }
+}
+
+/// Some groups of a tile, unpacked.
+struct Panel {
+    /// The place of the first group of the chunk that is being unpacked.
+    first: usize,
+    codes: [[[u8; 32]; 8]; DEEP],
+    /// Of the first half; of formats that have one scale, of all.
+    low: [Scales; DEEP],
+    high: [Scales; DEEP],
+}
+
+/// A scale and a minimum of each row.
+#[derive(Clone, Copy)]
+struct Scales {
+    d: [f32; TILE_ROWS],
+    m: [f32; TILE_ROWS],
+}
+
+impl Panel {
+    const ZERO: Panel = {
+        let (d, m) = ([0.0; TILE_ROWS], [0.0; TILE_ROWS]);
+        Panel {
+            first: 0,
+            codes: [[[0; 32]; 8]; DEEP],
+            low: [Scales { d, m }; DEEP],
+            high: [Scales { d, m }; DEEP],
+        }
+    };
+}
+
+/// Fills a panel from a part of a tile.
+#[inline(always)]
+fn unpack<S: Simd, Q: Tiled>(s: S, part: &[u8], panel: &mut Panel) {
+    panel.first = 0;
+    let mut into = Into::<Q>(panel, PhantomData);
+    for chunk in part.chunks(chunk_bytes::<Q>()) {
+        let blocks = chunk.len() / (Q::BYTES * TILE_ROWS);
+        let planes = Planes::of::<Q>(chunk, blocks);
+        for b in 0..blocks {
+            Q::groups(s, &planes, b, &mut into);
+        }
+        into.0.first += blocks * (Q::BLOCK / 32);
+    }
+}
+
+/// A panel that takes the groups of a format.
+struct Into<'a, Q>(&'a mut Panel, PhantomData<Q>);
+
+impl<S: Simd, Q: Tiled> Sink<S> for Into<'_, Q> {
+    #[inline(always)]
+    fn take(&mut self, s: S, g: usize, group: Group<S>) {
+        let i = (self.0.first + g) % DEEP;
+        for j in 0..8 {
+            s.store_b(group.codes[j], &mut self.0.codes[i][j]);
+        }
+        s.store(group.d[0], &mut self.0.low[i].d);
+        s.store(group.m[0], &mut self.0.low[i].m);
+        if Q::HALVES {
+            s.store(group.d[1], &mut self.0.high[i].d);
+            s.store(group.m[1], &mut self.0.high[i].m);
+        }
+    }
+}
+
+/// Four tokens over `R` panels, onto their sums with the tiles from `tile` on.
+#[inline(always)]
+fn pass<S: Simd, Q: Tiled, const R: usize>(
+    s: S,
+    panels: &[Panel; R],
+    quads: &[Quad],
+    sums: &mut [[[f32; TILE_ROWS]; TILES]; FOUR],
+    tile: usize,
+) {
+    let mut acc = each!(FOUR, |t| each!(R, |r| s.load(&sums[t][tile + r])));
+    for (i, quad) in quads.iter().enumerate().take(DEEP) {
+        let codes = each!(R, |r| &panels[r].codes[i]);
+        let a = each!(FOUR, |t| &quad.q[t]);
+        let n: [[[S::N; R]; FOUR]; 2] = if Q::HALVES {
+            let halves = each!(R, |r| split(codes[r]));
+            let a = each!(FOUR, |t| split(a[t]));
+            each!(2, |h| s.products(
+                Q::CODES,
+                each!(R, |r| halves[r][h]),
+                each!(FOUR, |t| a[t][h])
+            ))
+        } else {
+            [s.products(Q::CODES, codes, a); 2]
+        };
+        for r in 0..R {
+            let (low, high) = (&panels[r].low[i], &panels[r].high[i]);
+            let (d0, m0) = (s.load(&low.d), s.load(&low.m));
+            let (d1, m1) = if Q::HALVES {
+                (s.load(&high.d), s.load(&high.m))
+            } else {
+                (d0, m0)
+            };
+            for t in 0..FOUR {
+                let sums = [n[0][t][r], n[1][t][r]];
+                acc[t][r] = add::<S, Q>(
+                    s,
+                    sums,
+                    [d0, d1],
+                    [m0, m1],
+                    quad.d[t],
+                    quad.sums[t],
+                    acc[t][r],
+                );
+            }
+        }
+    }
+    for t in 0..FOUR {
+        for r in 0..R {
+            s.store(acc[t][r], &mut sums[t][tile + r]);
+        }
+    }
+}
