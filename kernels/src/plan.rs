@@ -74,10 +74,10 @@ impl Kernel {
     /// As [`matmul`](Self::matmul), with weights in tiles, as [`crate::pack`] makes them: `rows` of them count, from the first.
     ///
     /// # Panics
-    /// If the format does not go in tiles, `tiles` has not the length of as many as `rows` rows fill, or `acts` has no int8.
+    /// If the format does not go in tiles, `weights` has not the length of as many tiles as `rows` rows fill, or `acts` has no int8.
     pub fn multiply_tiles(
         &self,
-        tiles: &[u8],
+        weights: &[u8],
         rows: usize,
         acts: &Acts<'_>,
         store: &mut dyn FnMut(usize, usize, &[f32]),
@@ -88,7 +88,7 @@ impl Kernel {
             panic_columns(name, acts.cols());
         };
         assert_eq!(
-            Some(tiles.len()),
+            Some(weights.len()),
             bytes.checked_mul(rows.div_ceil(TILE_ROWS)),
             "{name}: bytes of the tiles of {rows} rows of {}",
             acts.cols()
@@ -97,7 +97,8 @@ impl Kernel {
         if acts.tokens() <= FEW_TOKENS {
             let mut sums = [[0.0; TILE_ROWS]; FEW_TOKENS];
             let sums = &mut sums[..acts.tokens()];
-            for (row, tile) in (0..).step_by(TILE_ROWS).zip(tiles.chunks_exact(bytes)) {
+            tiles::begin(self.isa, weights);
+            for (row, tile) in (0..).step_by(TILE_ROWS).zip(weights.chunks_exact(bytes)) {
                 few(self.isa, tile, acts, sums);
                 for (t, values) in sums.iter().enumerate() {
                     store(t, row, &values[..TILE_ROWS.min(rows - row)]);
@@ -108,7 +109,7 @@ impl Kernel {
         let mut sums = [[[0.0; TILE_ROWS]; TILES]; STRIP];
         for first in (0..acts.tokens()).step_by(STRIP) {
             let acts = acts.rows(first, STRIP.min(acts.tokens() - first));
-            for (i, tiles) in tiles.chunks(TILES * bytes).enumerate() {
+            for (i, tiles) in weights.chunks(TILES * bytes).enumerate() {
                 let row = i * TILES * TILE_ROWS;
                 many(self.isa, (tiles, bytes), &acts, &mut sums);
                 for (t, values) in sums[..acts.tokens()].iter().enumerate() {

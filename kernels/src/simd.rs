@@ -85,7 +85,7 @@ pub(crate) trait Simd: Copy {
     fn table(self, table: &[i8; 16], index: Self::B) -> Self::B;
     /// Exclusive or of each byte with `mask`.
     fn flip(self, a: Self::B, mask: u8) -> Self::B;
-    /// Asks for the line of the cache that is `ahead` bytes behind the start of `bytes`, inside of them or not.
+    /// Asks for the line that is `ahead` bytes behind the start of `bytes`, inside of them or not, into the second cache.
     fn prefetch(self, bytes: &[u8], ahead: usize);
     /// Stores 32 bytes.
     fn store_b(self, x: Self::B, out: &mut [u8; 32]);

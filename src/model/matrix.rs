@@ -364,7 +364,7 @@ impl Rows<'_> {
 }
 
 /// Weights that a thread takes at a time: long enough to stream, short enough to balance unequal cores.
-const TILE_BYTES: usize = 24 << 10;
+const TILE_BYTES: usize = 96 << 10;
 
 /// `out[t] = [m_0 a_t | m_1 a_t | ...]` for every activation row `a_t`: several matrices over one input in one phase.
 ///

@@ -268,7 +268,7 @@ impl<P: Products> Simd for Avx2<P> {
     #[inline(always)]
     fn prefetch(self, bytes: &[u8], ahead: usize) {
         // SAFETY: a prefetch of any address whatever has no effect that a program could see.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(ahead).cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(bytes.as_ptr().wrapping_add(ahead).cast()) }
     }
     #[inline(always)]
     fn store_b(self, x: __m256i, out: &mut [u8; 32]) {

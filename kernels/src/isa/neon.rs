@@ -235,7 +235,7 @@ impl<P: Products> Simd for Neon<P> {
         // SAFETY: a prefetch of any address whatever has no effect that a program could see.
         unsafe {
             core::arch::asm!(
-                "prfm pldl1strm, [{}]",
+                "prfm pldl2strm, [{}]",
                 in(reg) bytes.as_ptr().wrapping_add(ahead),
                 options(nostack, preserves_flags, readonly)
             );

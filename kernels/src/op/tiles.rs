@@ -20,8 +20,9 @@ use crate::tile::{Codes, Group, Planes, Sink, TILE_ROWS, chunk_bytes};
 pub(crate) const FEW: usize = 4;
 /// Bytes of a line of the cache, or fewer.
 const LINE: usize = 64;
-/// How many bytes ahead of the products weights are asked for.
-const AHEAD: usize = 2048;
+/// How many bytes ahead of the products weights are asked for, into the second cache: at 25 GB/s, 330 ns. Measured against 2,
+/// 4, 12 and 16 KB, and against the first cache, whose few outstanding misses are the limit then.
+const AHEAD: usize = 8192;
 
 /// Products of one tile: token by row.
 pub(crate) type Sums = [[f32; TILE_ROWS]];
@@ -37,6 +38,21 @@ pub(crate) fn multiply<Q: Tiled>(isa: Isa, tile: &[u8], acts: &Acts<'_>, out: &m
             _ => few::<Q, 1>(isa, tile, acts, token, rest),
         };
     }
+}
+
+/// Asks for the beginning of some tiles: each chunk asks for what comes [`AHEAD`], and nothing has asked for these.
+pub(crate) fn begin(isa: Isa, tiles: &[u8]) {
+    struct Begin<'a>(&'a [u8]);
+    impl SimdOp for Begin<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn eval<S: Simd>(self, s: S) {
+            for line in (0..self.0.len()).step_by(LINE) {
+                s.prefetch(self.0, line);
+            }
+        }
+    }
+    isa.dispatch(Begin(&tiles[..tiles.len().min(AHEAD)]));
 }
 
 /// `T` tokens from `token` on; returns `T`.
