@@ -60,11 +60,11 @@ fn models() -> Vec<Tiny> {
     serde_json::from_str(&text).expect("chat.py writes valid JSON")
 }
 
-fn load(file: &str, isa: Isa) -> Model {
+fn load(file: &str, isa: Isa, no_repack: bool) -> Model {
     let options = LoadOptions {
         threads: Some(1),
         isa: Some(isa.name().to_owned()),
-        ..LoadOptions::default()
+        no_repack,
     };
     Model::load_with(data(file), &options).expect("a tiny model loads")
 }
@@ -123,8 +123,8 @@ fn prompts_become_the_expected_tokens() {
 #[test]
 fn answers_are_those_learned_by_heart() {
     for tiny in models() {
-        for isa in Isa::available() {
-            let model = load(&tiny.file, isa);
+        for (isa, no_repack) in Isa::available().flat_map(|isa| [(isa, false), (isa, true)]) {
+            let model = load(&tiny.file, isa, no_repack);
             let meta = model.gguf().metadata();
             let tokenizer = Tokenizer::from_gguf(meta).expect("it has a tokenizer");
             for ask in &tiny.asks {
@@ -140,8 +140,8 @@ fn answers_are_those_learned_by_heart() {
 
 #[test]
 fn shards_are_the_model_in_one_file() {
-    let whole = load("tiny-llama.gguf", Isa::best());
-    let split = load("tiny-llama-split-00001-of-00003.gguf", Isa::best());
+    let whole = load("tiny-llama.gguf", Isa::best(), false);
+    let split = load("tiny-llama-split-00001-of-00003.gguf", Isa::best(), false);
     let prompt = [1, 2, 3];
     let run = |model: &Model| {
         let transformer = model.transformer();

@@ -24,9 +24,11 @@ macro_rules! each {
     ($n:expr, |$i:ident| $x:expr) => {{
         let $i = 0;
         let mut out = [$x; $n];
-        #[allow(clippy::needless_range_loop, reason = "the index is the argument")]
-        for $i in 1..$n {
+        let mut next = 1;
+        while next < $n {
+            let $i = next;
             out[$i] = $x;
+            next += 1;
         }
         out
     }};

@@ -68,7 +68,12 @@ impl<Q: Tiled> SimdOp for Many<'_, Q> {
 
     #[inline(always)]
     fn eval<S: Simd>(self, s: S) {
-        const { assert!(DEEP * 32 % Q::BLOCK == 0, "a panel is whole blocks") }
+        const {
+            assert!(
+                (DEEP * 32).is_multiple_of(Q::BLOCK),
+                "a panel is whole blocks"
+            )
+        }
         let tokens = self.acts.tokens();
         let fours = tokens.div_ceil(FOUR);
         let mut quads = [[Quad::ZERO; DEEP]; STRIP / FOUR];
