@@ -25,6 +25,8 @@ mod neon;
 #[cfg(target_arch = "aarch64")]
 mod neon_dot;
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod sse41;
 
 macro_rules! isas {
     ($($(#[$arch:meta])? $name:literal $variant:ident $token:ty),* $(,)?) => {
@@ -66,6 +68,7 @@ macro_rules! isas {
 
 isas! {
     "scalar" Scalar scalar::Scalar,
+    #[cfg(target_arch = "x86_64")] "sse41" Sse41 sse41::Sse41,
     #[cfg(target_arch = "x86_64")] "avx2" Avx2 avx2::Avx2,
     #[cfg(target_arch = "x86_64")] "avx_vnni" AvxVnni avx_vnni::AvxVnni,
     #[cfg(target_arch = "x86_64")] "avx512_vnni" Avx512Vnni avx512_vnni::Avx512Vnni,
