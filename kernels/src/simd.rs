@@ -1,15 +1,15 @@
 //! `Simd`: the vocabulary in which every kernel is written, once, for all instruction sets.
 //!
-//! Five types, each as wide as its work wants it and not as the registers happen to be:
+//! Six types, each as wide as its work wants it and not as the registers happen to be:
 //!
-//! | type | holds                                   | AVX2        | NEON             | scalar     |
-//! |------|-----------------------------------------|-------------|------------------|------------|
-//! | `B`  | 32 bytes: one block of weights or acts  | one ymm     | two q registers  | `[u8; 32]` |
-//! | `I`  | i32 partial sums of one block           | 8 lanes     | 4 lanes          | 8 lanes    |
-//! | `A`  | f32 sums of many blocks, lanes as in `I`| 8 lanes     | 4 lanes          | 8 lanes    |
-//! | `F`  | 8 floats of a vector                    | one ymm     | two q registers  | `[f32; 8]` |
-//! | `S`  | 16 integer scales of a superblock       | two ymm     | 16 i32 in memory | `[i32; 16]`|
-//! | `N`  | 8 i32, one for each row of a tile       | one ymm     | two q registers  | `[i32; 8]` |
+//! | type | holds                                    | AVX2    | SSE4.1  | NEON             | scalar      |
+//! |------|------------------------------------------|---------|---------|------------------|-------------|
+//! | `B`  | 32 bytes: one block of weights or acts   | one ymm | two xmm | two q registers  | `[u8; 32]`  |
+//! | `I`  | i32 partial sums of one block            | 8 lanes | 4 lanes | 4 lanes          | 8 lanes     |
+//! | `A`  | f32 sums of many blocks, lanes as in `I` | 8 lanes | 4 lanes | 4 lanes          | 8 lanes     |
+//! | `F`  | 8 floats of a vector                     | one ymm | two xmm | two q registers  | `[f32; 8]`  |
+//! | `S`  | 16 integer scales of a superblock        | two ymm | two xmm | 16 i32 in memory | `[i32; 16]` |
+//! | `N`  | 8 i32, one for each row of a tile        | one ymm | two xmm | two q registers  | `[i32; 8]`  |
 //!
 //! `I` is as narrow as the machine allows because each of its registers costs a conversion to f32 per block. `F` is always 8, so
 //! that loads and stores take arrays and need neither bounds checks nor `unsafe`.

@@ -219,6 +219,47 @@ fn every_f16_is_read_exactly() {
     }
 }
 
+/// Floats of every exponent and sign, with fractions on both sides of wherever an f16 could be rounded.
+struct Narrow;
+
+impl SimdOp for Narrow {
+    type Output = ();
+
+    fn eval<S: Simd>(self, s: S) {
+        // A tie has a one at bit k with nothing below it; the bit above it decides which way it goes.
+        let fractions = (0..23).flat_map(|k| {
+            let (tie, odd, all) = (1 << k, 3 << k, 0x7f_ffff << k);
+            [tie, tie - 1, tie + 1, odd, odd - 1, odd + 1, all, all + 1]
+        });
+        for fraction in fractions.map(|f: u32| f & 0x7f_ffff) {
+            for first in (0..512_u32).step_by(8) {
+                let x: [f32; 8] = from_fn(|i| f32::from_bits((first + i as u32) << 23 | fraction));
+                let mut out = [0; 8];
+                s.store_f16(s.load(&x), &mut out);
+                for i in 0..8 {
+                    // Not `from_f32`, which may use the very instruction that is under test.
+                    let want = half::f16::from_f32_const(x[i]);
+                    assert!(
+                        out[i] == want.to_bits()
+                            || (want.is_nan() && half::f16::from_bits(out[i]).is_nan()),
+                        "{:#x} gives {:#x}, not {:#x}",
+                        x[i].to_bits(),
+                        out[i],
+                        want.to_bits()
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_f16_is_written_rounded_to_nearest_even() {
+    for isa in Isa::available() {
+        isa.dispatch(Narrow);
+    }
+}
+
 #[test]
 fn the_largest_sums_are_exact() {
     for isa in Isa::available() {
