@@ -6,6 +6,7 @@
 //! - [`Draft`]: a file that appears only when it is whole; [`names_a_file`]: whether one can have a name.
 //! - [`Huge`]: memory in huge pages.
 //! - [`Lend`]: lends a closure that borrows to threads that already run, and takes it back before the call returns.
+//! - [`Queue`]: gives out numbers to workers, each once.
 //! - [`Windows`], [`Pieces`], [`Slots`]: cut one `&mut` slice into parts that different threads may write at the same time.
 //! - [`confine`]: keeps a thread on a set of cores.
 
@@ -15,6 +16,7 @@ mod huge;
 mod lend;
 mod map;
 mod pieces;
+mod queue;
 mod slots;
 mod spin;
 #[cfg(test)]
@@ -27,6 +29,7 @@ pub use huge::Huge;
 pub use lend::Lend;
 pub use map::{Advice, Mapped};
 pub use pieces::Pieces;
+pub(crate) use queue::Queue;
 pub use slots::Slots;
 #[cfg(test)]
 pub(crate) use temp::Temp;

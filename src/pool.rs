@@ -1,13 +1,13 @@
 //! The threads that share the work of a forward pass.
 //!
-//! A pass is some hundred short parallel sections, each a row of tiles (16 to 32 KB of weights is a good tile). The threads
-//! take tile after tile from one counter, so that a slow core, or one that the system needs for a moment, takes fewer.
-//! The calling thread takes part as worker 0. A section allocates nothing, and makes no system call unless a worker sleeps.
+//! A pass is some hundred short parallel sections, each a row of tiles (about 100 KB of weights is a good tile). Each thread
+//! goes through neighbouring tiles and then takes what others have left (`os/queue.rs`), so that a slow core, or one that the
+//! system needs for a moment, takes fewer. The calling thread takes part as worker 0. A section allocates nothing, and makes no
+//! system call unless a worker sleeps.
 //!
 //! Decisions:
-//! - **The order of arrival decides who takes a tile**; no tile is reserved for a worker. A reserved tile would keep the core's
-//!   cache warm, but the weights of one layer already fill it several times over, and a section would have to wait for a
-//!   worker that is late (`os/lend.rs`).
+//! - **Each thread begins at a place of its own, but no tile is reserved for it.** A section would have to wait for a worker that
+//!   is late (`os/lend.rs`).
 //! - **Workers are confined to the fast cores, not pinned to one core each**, and only where there are slow ones too. Alone on
 //!   the machine the two are equally fast; with a second program at work, or a second pool, a pinned thread waits behind
 //!   another on its core while the next core is idle.
@@ -18,13 +18,12 @@ use core::cell::Cell;
 use core::fmt;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use wattle_boards::Topology;
 
-use crate::os::{self, Columns, Lend, Pieces, Slots, Windows};
+use crate::os::{self, Columns, Lend, Pieces, Queue, Slots, Windows};
 use crate::{Error, Result};
 
 /// Some threads, the caller's among them, that run tiles of work together.
@@ -111,13 +110,9 @@ impl Pool {
     /// Runs `f(tile, worker)` for each tile of `0..tiles`; `worker` is below [`threads`](Self::threads) and no two threads have
     /// the same at a time.
     pub fn run(&self, tiles: usize, f: impl Fn(usize, usize) + Sync) {
-        let next = AtomicUsize::new(0);
+        let queue = Queue::new(tiles, self.threads());
         self.share(tiles, |worker| {
-            loop {
-                let tile = next.fetch_add(1, Relaxed);
-                if tile >= tiles {
-                    return;
-                }
+            while let Some(tile) = queue.next(worker) {
                 f(tile, worker);
             }
         });
@@ -134,13 +129,9 @@ impl Pool {
         tiles: usize,
         f: impl Fn(usize, &mut S) + Sync,
     ) {
-        let next = AtomicUsize::new(0);
-        self.share_with(scratch, tiles, |own| {
-            loop {
-                let tile = next.fetch_add(1, Relaxed);
-                if tile >= tiles {
-                    return;
-                }
+        let queue = Queue::new(tiles, self.threads());
+        self.share_with(scratch, tiles, |worker, own| {
+            while let Some(tile) = queue.next(worker) {
                 f(tile, own);
             }
         });
@@ -159,9 +150,9 @@ impl Pool {
         tile: usize,
         f: impl Fn(Columns<'_, T>, usize) + Sync,
     ) {
-        let windows = Windows::new(matrix, width, tile);
+        let windows = Windows::new(matrix, width, tile, self.threads());
         self.share(windows.count(), |worker| {
-            while let Some(columns) = windows.next() {
+            while let Some(columns) = windows.next(worker) {
                 f(columns, worker);
             }
         });
@@ -180,9 +171,9 @@ impl Pool {
         tile: usize,
         f: impl Fn(Columns<'_, T>, &mut S) + Sync,
     ) {
-        let windows = Windows::new(matrix, width, tile);
-        self.share_with(scratch, windows.count(), |own| {
-            while let Some(columns) = windows.next() {
+        let windows = Windows::new(matrix, width, tile, self.threads());
+        self.share_with(scratch, windows.count(), |worker, own| {
+            while let Some(columns) = windows.next(worker) {
                 f(columns, own);
             }
         });
@@ -219,9 +210,9 @@ impl Pool {
         cuts: &[usize],
         f: impl Fn(usize, &mut [T], &mut S) + Sync,
     ) {
-        let pieces = Pieces::new(items, cuts);
-        self.share_with(scratch, pieces.count(), |own| {
-            while let Some((i, piece)) = pieces.next() {
+        let pieces = Pieces::new(items, cuts, self.threads());
+        self.share_with(scratch, pieces.count(), |worker, own| {
+            while let Some((i, piece)) = pieces.next(worker) {
                 f(i, piece, own);
             }
         });
@@ -258,7 +249,12 @@ impl Pool {
     }
 
     /// As [`share`](Self::share), with an item of `scratch` for each worker.
-    fn share_with<S: Send>(&self, scratch: &mut [S], tiles: usize, part: impl Fn(&mut S) + Sync) {
+    fn share_with<S: Send>(
+        &self,
+        scratch: &mut [S],
+        tiles: usize,
+        part: impl Fn(usize, &mut S) + Sync,
+    ) {
         assert!(
             scratch.len() >= self.threads(),
             "scratch for {} of {} workers",
@@ -269,7 +265,7 @@ impl Pool {
         self.share(tiles, |worker| {
             // A worker comes once a section, so its slot is free.
             if let Some(own) = slots.take(worker) {
-                part(own);
+                part(worker, own);
             }
         });
     }

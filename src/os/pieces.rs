@@ -5,14 +5,15 @@
 
 use core::fmt;
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use super::queue::Queue;
 
 /// A slice that gives out its pieces, each once.
 pub struct Pieces<'a, T> {
     base: *mut T,
     /// Piece `i` is `cuts[i]..cuts[i + 1]`.
     cuts: &'a [usize],
-    next: AtomicUsize,
+    queue: Queue,
     /// The slice is borrowed for as long as pieces of it may live.
     items: PhantomData<&'a mut [T]>,
 }
@@ -25,19 +26,19 @@ unsafe impl<T: Send> Sync for Pieces<'_, T> {}
 unsafe impl<T: Send> Send for Pieces<'_, T> {}
 
 impl<'a, T> Pieces<'a, T> {
-    /// Cuts `items` at `cuts`: the first is where the first piece begins, the last is where the last one ends.
+    /// Cuts `items` at `cuts` for `workers` workers: the first is where the first piece begins, the last is where the last one ends.
     ///
     /// # Panics
     ///
     /// When the cuts fall, or the last is past the end of `items`.
-    pub fn new(items: &'a mut [T], cuts: &'a [usize]) -> Self {
+    pub fn new(items: &'a mut [T], cuts: &'a [usize], workers: usize) -> Self {
         assert!(cuts.is_sorted(), "cuts must not fall");
         let end = cuts.last().copied().unwrap_or(0);
         assert!(end <= items.len(), "cut {end} of {} items", items.len());
         Self {
             base: items.as_mut_ptr(),
             cuts,
-            next: AtomicUsize::new(0),
+            queue: Queue::new(cuts.len().saturating_sub(1), workers),
             items: PhantomData,
         }
     }
@@ -47,13 +48,9 @@ impl<'a, T> Pieces<'a, T> {
         self.cuts.len().saturating_sub(1)
     }
 
-    /// The next piece with its number; `None` when all are given out.
-    pub fn next(&self) -> Option<(usize, &'a mut [T])> {
-        // The look before the step keeps the counter from wrapping round, as in `Windows::next`.
-        if self.next.load(Relaxed) >= self.count() {
-            return None;
-        }
-        let index = self.next.fetch_add(1, Relaxed);
+    /// The next piece for `worker`, with its number; `None` when all are given out.
+    pub fn next(&self, worker: usize) -> Option<(usize, &'a mut [T])> {
+        let index = self.queue.next(worker)?;
         let (start, end) = (*self.cuts.get(index)?, *self.cuts.get(index + 1)?);
         // SAFETY: cuts do not fall and the last is at most the length of the slice, so `start <= end <= len`.
         let first = unsafe { self.base.add(start) };
@@ -89,10 +86,10 @@ mod tests {
             }
             let end = cuts[cuts.len() - 1];
             let mut items = vec![0_u8; end + 2];
-            let pieces = Pieces::new(&mut items, &cuts);
-            let mut held: Vec<_> = core::iter::from_fn(|| pieces.next()).collect();
+            let pieces = Pieces::new(&mut items, &cuts, 3);
+            let mut held: Vec<_> = core::iter::from_fn(|| pieces.next(0)).collect();
             prop_assert_eq!(held.len(), sizes.len());
-            prop_assert!(pieces.next().is_none(), "a piece was given out twice");
+            prop_assert!(pieces.next(0).is_none(), "a piece was given out twice");
             for (i, piece) in &mut held {
                 prop_assert_eq!(piece.len(), sizes[*i]);
                 piece.iter_mut().for_each(|x| *x += 1);
@@ -106,17 +103,17 @@ mod tests {
     #[test]
     #[should_panic(expected = "must not fall")]
     fn falling_cuts_are_refused() {
-        let _pieces = Pieces::new(&mut [0_u8; 9], &[0, 5, 3]);
+        let _pieces = Pieces::new(&mut [0_u8; 9], &[0, 5, 3], 1);
     }
 
     #[test]
     #[should_panic(expected = "cut 10 of 9")]
     fn a_cut_past_the_end_is_refused() {
-        let _pieces = Pieces::new(&mut [0_u8; 9], &[0, 10]);
+        let _pieces = Pieces::new(&mut [0_u8; 9], &[0, 10], 1);
     }
 
     #[test]
     fn no_cuts_are_no_pieces() {
-        assert!(Pieces::new(&mut [0_u8; 9], &[]).next().is_none());
+        assert!(Pieces::new(&mut [0_u8; 9], &[], 1).next(0).is_none());
     }
 }

@@ -10,12 +10,13 @@
 //!   t = 2    0 0 0 0 1 1 1 1 2 2
 //! ```
 //!
-//! [`Windows::next`] is at once the queue of the work and the proof that it is sound: one atomic counter, so each window is
-//! given out once, to one thread. A matrix of one row makes the windows the chunks of a slice, a tile of 1 its items.
+//! [`Windows::next`] is at once the queue of the work and the proof that it is sound: a [`Queue`] gives out each number once, so
+//! each window is given out once, to one thread. A matrix of one row makes the windows the chunks of a slice, a tile of 1 its items.
 
 use core::fmt;
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use super::queue::Queue;
 
 /// A row-major matrix that gives out its column windows, each once.
 pub struct Windows<'a, T> {
@@ -24,7 +25,7 @@ pub struct Windows<'a, T> {
     width: usize,
     tile: usize,
     count: usize,
-    next: AtomicUsize,
+    queue: Queue,
     /// The matrix is borrowed for as long as windows of it may live.
     matrix: PhantomData<&'a mut [T]>,
 }
@@ -37,12 +38,13 @@ unsafe impl<T: Send> Sync for Windows<'_, T> {}
 unsafe impl<T: Send> Send for Windows<'_, T> {}
 
 impl<'a, T> Windows<'a, T> {
-    /// Cuts `matrix`, rows of `width` elements, into windows of `tile` columns; the last may be narrower.
+    /// Cuts `matrix`, rows of `width` elements, into windows of `tile` columns for `workers` workers; the last may be
+    /// narrower.
     ///
     /// # Panics
     ///
     /// When `tile` is 0, or the matrix is not whole rows.
-    pub fn new(matrix: &'a mut [T], width: usize, tile: usize) -> Self {
+    pub fn new(matrix: &'a mut [T], width: usize, tile: usize, workers: usize) -> Self {
         assert!(tile > 0, "a window of no columns");
         let rows = matrix.len().checked_div(width).unwrap_or(0);
         assert!(
@@ -50,13 +52,14 @@ impl<'a, T> Windows<'a, T> {
             "a matrix of {} elements is not whole rows of {width}",
             matrix.len()
         );
+        let count = if rows == 0 { 0 } else { width.div_ceil(tile) };
         Self {
             base: matrix.as_mut_ptr(),
             rows,
             width,
             tile,
-            count: if rows == 0 { 0 } else { width.div_ceil(tile) },
-            next: AtomicUsize::new(0),
+            count,
+            queue: Queue::new(count, workers),
             matrix: PhantomData,
         }
     }
@@ -66,17 +69,9 @@ impl<'a, T> Windows<'a, T> {
         self.count
     }
 
-    /// The next window from the left; `None` when all are given out.
-    pub fn next(&self) -> Option<Columns<'a, T>> {
-        // The look before the step keeps the counter from wrapping round to windows that were given out, however often
-        // this is called: it never passes `count` by more than the number of threads in this line.
-        if self.next.load(Relaxed) >= self.count {
-            return None;
-        }
-        let index = self.next.fetch_add(1, Relaxed);
-        if index >= self.count {
-            return None;
-        }
+    /// The next window for `worker`; `None` when all are given out.
+    pub fn next(&self, worker: usize) -> Option<Columns<'a, T>> {
+        let index = self.queue.next(worker)?;
         let start = index * self.tile;
         // `index` is unique, so no other window has a column of this one; the columns lie inside of the rows.
         Some(Columns {
@@ -182,10 +177,10 @@ mod tests {
         #[test]
         fn windows_cover_every_element_once(rows in 0_usize..5, width in 0_usize..40, tile in 1_usize..45) {
             let mut matrix = vec![0_usize; rows * width];
-            let windows = Windows::new(&mut matrix, width, tile);
-            let mut held: Vec<_> = core::iter::from_fn(|| windows.next()).collect();
+            let windows = Windows::new(&mut matrix, width, tile, 2);
+            let mut held: Vec<_> = core::iter::from_fn(|| windows.next(0)).collect();
             prop_assert_eq!(held.len(), windows.count());
-            prop_assert!(windows.next().is_none(), "a window was given out twice");
+            prop_assert!(windows.next(0).is_none(), "a window was given out twice");
             for (index, columns) in held.iter_mut().enumerate() {
                 prop_assert_eq!(columns.index(), index);
                 for row in 0..columns.rows() {
@@ -204,8 +199,8 @@ mod tests {
     fn items_of_a_slice_outlive_the_windows() {
         let mut items = [String::from("a"), String::from("b")];
         let first = {
-            let windows = Windows::new(&mut items, 2, 1);
-            windows.next().expect("two items").into_row()
+            let windows = Windows::new(&mut items, 2, 1, 1);
+            windows.next(0).expect("two items").into_row()
         };
         first[0].push('!');
         assert_eq!(items, ["a!", "b"]);
@@ -214,20 +209,20 @@ mod tests {
     #[test]
     #[should_panic(expected = "whole rows")]
     fn a_torn_matrix_is_refused() {
-        let _windows = Windows::new(&mut [0_u8; 7], 3, 1);
+        let _windows = Windows::new(&mut [0_u8; 7], 3, 1, 1);
     }
 
     #[test]
     #[should_panic(expected = "whole rows")]
     fn rows_of_no_columns_hold_no_elements() {
-        let _windows = Windows::new(&mut [0_u8; 7], 0, 1);
+        let _windows = Windows::new(&mut [0_u8; 7], 0, 1, 1);
     }
 
     #[test]
     #[should_panic(expected = "row 2 of 2")]
     fn a_row_past_the_end_is_refused() {
         let mut matrix = [0_u8; 6];
-        let windows = Windows::new(&mut matrix, 3, 2);
-        windows.next().expect("a window").row_mut(2);
+        let windows = Windows::new(&mut matrix, 3, 2, 1);
+        windows.next(0).expect("a window").row_mut(2);
     }
 }

@@ -2,7 +2,8 @@
 
 use super::*;
 use proptest::prelude::*;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant};
 
 fn pool(threads: usize) -> Pool {
