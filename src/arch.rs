@@ -18,6 +18,7 @@ use crate::gguf::Gguf;
 use crate::model::Transformer;
 use crate::model::config::Config;
 use crate::model::weights::Weights;
+use crate::rare::Loader;
 use source::Source;
 
 /// How to build the models of one architecture.
@@ -35,11 +36,11 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     RECIPES.iter().map(|recipe| recipe.name)
 }
 
-/// Builds the model of a file.
+/// Builds the model of a file; `rare` decodes what there is no kernel for.
 ///
 /// # Errors
 /// When the architecture is unknown, a key or tensor is missing or has a wrong shape, or a format is not supported.
-pub fn build(gguf: &Gguf, isa: Isa) -> Result<Transformer> {
+pub fn build(gguf: &Gguf, isa: Isa, rare: Loader<'_>) -> Result<Transformer> {
     let name = gguf.metadata().need_str("general.architecture")?;
     let recipe = RECIPES
         .iter()
@@ -49,7 +50,7 @@ pub fn build(gguf: &Gguf, isa: Isa) -> Result<Transformer> {
             what: format!("architecture {name:?}"),
             hint: format!("wattle runs {}", names().collect::<Vec<_>>().join(", ")),
         })?;
-    let source = Source::new(gguf, isa, recipe.name);
+    let source = Source::new(gguf, isa, rare, recipe.name);
     let (config, weights) = (recipe.build)(&source)?;
     source.refuse_leftovers()?;
     Ok(Transformer::new(config, weights, isa))

@@ -112,7 +112,9 @@ impl Cli {
             _ if self.version => {
                 let isa = wattle::load::choose_isa(None)?;
                 let version = env!("CARGO_PKG_VERSION");
-                written(writeln!(out, "wattle {version} ({})", isa.name()))?;
+                let with =
+                    wattle::rare::ggml().map_or(String::new(), |ggml| format!(" with {ggml}"));
+                written(writeln!(out, "wattle {version}{with} ({})", isa.name()))?;
                 Ok(ExitCode::SUCCESS)
             }
             Some(command) => command.run(&mut out),

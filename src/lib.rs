@@ -54,6 +54,7 @@
 //! | [`synth`] | random weights in the shape of a real model, to measure speed with |
 //! | [`demo`] | the model in the box, `wattle-tales` |
 //! | [`gguf`] | reader (bounds-checked, memory-mapped, split files) and writer |
+//! | [`rare`] | types without a kernel, decoded by ggml where that is built in |
 //! | [`arch`] | one recipe a file: keys to config, tensor names to weights |
 //! | [`model`] | config, weights, caches, and the forward pass |
 //! | [`tokenizer`], [`chat`] | text to tokens and back; conversations to tokens by the file's template, in a sandbox |
@@ -81,6 +82,7 @@ pub mod os;
 pub mod perplexity;
 pub mod pool;
 pub mod quantize;
+pub mod rare;
 pub mod sample;
 pub mod score;
 pub mod synth;

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 use crate::model::Transformer;
 use crate::pool::Pool;
+use crate::rare::Loader;
 use crate::tokenizer::Tokenizer;
 
 /// Environment variable that caps the instruction set, for tests and comparisons.
@@ -69,7 +70,7 @@ impl Model {
         let isa = choose_isa(options.isa.as_deref())?;
         let pool = Pool::new(options.threads)?;
         let gguf = gguf()?;
-        let mut transformer = arch::build(&gguf, isa)?;
+        let mut transformer = arch::build(&gguf, isa, Loader::new(&pool))?;
         if !options.no_repack {
             transformer.pack(&pool)?;
         }

@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
 
 use wattle_kernels::{Format, Isa};
 
@@ -10,6 +12,8 @@ use crate::gguf::{Gguf, Metadata, TensorInfo};
 use crate::model::config::Config;
 use crate::model::matrix::{Bytes, Matrix, Stack};
 use crate::model::weights::{Gated, Layer, Linear, Weights};
+use crate::os::Advice;
+use crate::rare::{self, Fault, Loader};
 
 /// Most transformer layers of a model, as llama.cpp has it.
 const MAX_LAYERS: usize = 512;
@@ -18,16 +22,18 @@ const MAX_LAYERS: usize = 512;
 pub(crate) struct Source<'a> {
     gguf: &'a Gguf,
     isa: Isa,
+    rare: Loader<'a>,
     arch: &'static str,
     /// Tensors that the recipe asked for.
     used: RefCell<HashSet<&'a str>>,
 }
 
 impl<'a> Source<'a> {
-    pub(crate) fn new(gguf: &'a Gguf, isa: Isa, arch: &'static str) -> Self {
+    pub(crate) fn new(gguf: &'a Gguf, isa: Isa, rare: Loader<'a>, arch: &'static str) -> Self {
         Self {
             gguf,
             isa,
+            rare,
             arch,
             used: RefCell::default(),
         }
@@ -133,7 +139,7 @@ impl<'a> Source<'a> {
     }
 
     /// Marks all tensors of some blocks as known and not needed.
-    fn skip_blocks(&self, blocks: std::ops::Range<usize>) {
+    fn skip_blocks(&self, blocks: Range<usize>) {
         for block in blocks {
             let prefix = format!("blk.{block}.");
             let names = self.gguf.tensors().iter().map(|info| info.name.as_str());
@@ -178,17 +184,51 @@ impl<'a> Source<'a> {
             };
             return Err(self.bad_tensor(name, &expected, &shape(info)));
         }
-        let format = Format::from_ggml(info.ty.id()).ok_or_else(|| {
-            self.unsupported(
-                format!("type {} of tensor {name:?}", info.ty.name()),
-                format!("wattle computes with {}", format_names()),
-            )
-        })?;
-        let bytes = Bytes::Mapped(self.gguf.bytes(info));
+        let (format, bytes) = match Format::from_ggml(info.ty.id()) {
+            Some(format) => (format, Bytes::Mapped(self.gguf.bytes(info))),
+            None => (rare::HELD_AS, self.decoded(info, cols)?),
+        };
         let rows = usize::try_from(found_rows).ok();
         rows.and_then(|rows| Matrix::new(self.isa, format, rows, cols, bytes))
             .map(|matrix| matrix.named(name))
             .ok_or_else(|| self.bad_tensor(name, "whole rows of blocks", &shape(info)))
+    }
+
+    /// The rows of a tensor whose type has no kernel, as [`rare::HELD_AS`].
+    fn decoded(&self, info: &TensorInfo, cols: usize) -> Result<Bytes> {
+        let (name, ty) = (&info.name, info.ty);
+        let bytes = self.gguf.bytes(info);
+        let let_go = |range: Range<usize>| {
+            if let Some((map, at)) = bytes.mapping() {
+                map.advise(
+                    at.start + range.start..at.start + range.end,
+                    Advice::DontNeed,
+                );
+            }
+        };
+        match self.rare.load(ty.id(), cols, &bytes, let_go) {
+            Ok(held) => {
+                let range = 0..held.len();
+                Ok(Bytes::Packed(Arc::new(held), range))
+            }
+            Err(Fault::Memory(error)) => Err(error),
+            Err(Fault::Cut) => Err(self.bad_tensor(name, "whole rows of blocks", &shape(info))),
+            Err(Fault::NotFinite { row }) => {
+                let found = format!("one that is not in row {row}");
+                Err(self.bad_tensor(name, "finite weights", &found))
+            }
+            Err(Fault::Unknown) => {
+                let hint = match rare::is_rare(ty.id()) {
+                    true => format!(
+                        "this build has no kernel for it: build wattle with `--features ggml`, which needs a C++ compiler and \
+                         libclang, or make the file one of a type that it has with `llama-quantize --allow-requantize` ({})",
+                        format_names()
+                    ),
+                    false => format!("wattle computes with {}", format_names()),
+                };
+                Err(self.unsupported(format!("type {ty} of tensor {name:?}"), hint))
+            }
+        }
     }
 
     /// A matrix of a known shape.

@@ -5,6 +5,7 @@ use std::path::Path;
 use wattle::gguf::{GgmlType, Gguf, Value, Writer};
 use wattle::model::{CacheType, Logits, Transformer};
 use wattle::pool::Pool;
+use wattle::rare::Loader;
 use wattle_kernels::Isa;
 
 pub(crate) const N_EMBD: u64 = 32;
@@ -178,7 +179,8 @@ impl File {
     }
 
     pub(crate) fn build(&self) -> wattle::Result<Transformer> {
-        wattle::arch::build(&self.gguf(), Isa::best())
+        let pool = Pool::new(Some(1)).expect("a pool");
+        wattle::arch::build(&self.gguf(), Isa::best(), Loader::new(&pool))
     }
 
     /// Why it is refused.

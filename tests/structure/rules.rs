@@ -26,6 +26,7 @@ const ORDER: &[&str] = &[
     "tokenizer",
     "imatrix",
     "gguf",
+    "rare",
     "pool",
     "os",
     "error",

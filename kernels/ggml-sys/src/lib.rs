@@ -1,7 +1,7 @@
-//! ggml's CPU kernels, the yardstick and second oracle of wattle's.
+//! ggml's CPU kernels, the yardstick and second oracle of wattle's, and the decoder of types that wattle has no kernel for.
 //!
-//! Without the feature `ggml` this crate is empty: neither a C compiler nor libclang is needed, and nothing of ggml is in any
-//! program that is shipped. With it, ggml is compiled for this machine as llama.cpp compiles it (`FLAGS`), and three things
+//! Without the feature `ggml` this crate is empty: neither a C compiler nor libclang is needed, and nothing of ggml is in the
+//! program. With it, ggml is compiled for this machine as llama.cpp compiles it (`FLAGS`), and three things
 //! can be called safely:
 //!
 //! ```text
