@@ -34,7 +34,7 @@ pub enum Bytes {
     Mapped(TensorBytes),
     /// In memory, made at load.
     Owned(Arc<[u8]>),
-    /// Among the packed weights.
+    /// In huge pages: among the packed weights, or a tensor that was decoded at load.
     Packed(Arc<Huge>, Range<usize>),
 }
 
@@ -88,6 +88,11 @@ impl Matrix {
             tiles: true,
             ..self.clone()
         }
+    }
+
+    /// Lets go of the bytes; [`packed`](Self::packed) gives it others.
+    pub(super) fn let_go(&mut self) {
+        self.bytes = Bytes::Owned(Arc::default());
     }
 
     /// Where the bytes are.
@@ -212,6 +217,11 @@ impl Stack {
     pub(super) fn rows_of(&self, i: usize) -> Range<usize> {
         let first = self.first + i * self.stride;
         first..first + self.rows
+    }
+
+    /// As [`Matrix::let_go`].
+    pub(super) fn let_go(&mut self) {
+        self.matrix.let_go();
     }
 
     /// The same matrices from `bytes`, each in whole tiles.

@@ -2,12 +2,13 @@
 //!
 //! A tile is eight rows side by side ([`wattle_kernels::pack`]), which the kernels multiply several times as fast as rows. All tiles
 //! lie in one piece of memory in huge pages, in the order in which a pass reads them. They have the bytes of the rows; as soon as
-//! rows are packed, the pages of the file that held them are let go, so that memory never holds much more than the file.
+//! rows are packed, the pages of the file that held them are let go, so that memory never holds much more than the file. Rows that
+//! were decoded to memory of their own ([`crate::rare`]) are given back with the last piece of their tensor.
 //!
 //! Floats stay in the file, and so does the embedding, of which a token reads one row.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use wattle_kernels::{Format, TILE_ROWS, tile_bytes};
 
@@ -35,7 +36,7 @@ struct Piece {
 /// # Errors
 /// When there is no memory for the tiles.
 pub(super) fn pack(weights: &mut Weights, pool: &Pool) -> Result<()> {
-    let factors = weights.factors();
+    let mut factors = weights.factors();
     let (mut pieces, mut cuts, mut ranges) = (Vec::new(), Vec::new(), Vec::new());
     let mut end = 0;
     for factor in &factors {
@@ -54,12 +55,12 @@ pub(super) fn pack(weights: &mut Weights, pool: &Pool) -> Result<()> {
                     let rows = first..part.end.min(first + step);
                     cuts.push(end);
                     end += rows.len().div_ceil(TILE_ROWS) * tile;
-                    pieces.push(Piece {
+                    pieces.push(Mutex::new(Some(Piece {
                         source: matrix.clone(),
                         rows,
                         format: matrix.format(),
                         tile,
-                    });
+                    })));
                 }
             }
         }
@@ -71,9 +72,26 @@ pub(super) fn pack(weights: &mut Weights, pool: &Pool) -> Result<()> {
     }
     cuts.push(end);
     let mut memory = Huge::zeros(end, "the packed weights")?;
+    // The pieces alone hold the rows from here on.
+    for (factor, _) in factors
+        .iter_mut()
+        .zip(&ranges)
+        .filter(|(_, r)| !r.is_empty())
+    {
+        match factor {
+            Factor::Matrix(matrix) => matrix.let_go(),
+            Factor::Stack(stack) => stack.let_go(),
+        }
+    }
     let mut workers = vec![(); pool.threads()];
     pool.pieces_with(&mut workers, &mut memory, &cuts, |i, tiles, ()| {
-        pieces[i].pack(tiles);
+        let piece = pieces[i]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(piece) = piece {
+            piece.pack(tiles);
+        }
     });
     let memory = Arc::new(memory);
     for (factor, range) in factors.into_iter().zip(ranges) {
