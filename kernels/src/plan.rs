@@ -5,15 +5,15 @@
 use crate::op::acts::Acts;
 use crate::op::matmul::{GROUP, PANEL, Tile, panel};
 use crate::op::panels::{self, STRIP, Strip, TILES};
-use crate::op::tiles::{self, FEW, Sums};
+use crate::op::tiles::{self, FEW};
 use crate::quant::{Quant, Tiled, Visit, VisitTiled};
 use crate::{Format, Isa, TILE_ROWS, tile_bytes};
 
 /// Products of one panel of rows with a group of tokens.
 type PanelFn = fn(Isa, &[u8], usize, &Acts<'_>, usize, &mut Tile);
 
-/// Products of one tile with a few tokens.
-type FewFn = fn(Isa, &[u8], &Acts<'_>, &mut Sums);
+/// Products of some tiles, and the bytes of each, with a few tokens.
+type FewFn = fn(Isa, (&[u8], usize), &Acts<'_>, &mut dyn FnMut(usize, usize, &[f32; TILE_ROWS]));
 
 /// Products of some tiles, and the bytes of each, with a strip of tokens.
 type ManyFn = fn(Isa, (&[u8], usize), &Acts<'_>, &mut Strip);
@@ -95,14 +95,12 @@ impl Kernel {
         );
         assert!(acts.has_int8(), "{name} multiplies int8 activations");
         if acts.tokens() <= FEW_TOKENS {
-            let mut sums = [[0.0; TILE_ROWS]; FEW_TOKENS];
-            let sums = &mut sums[..acts.tokens()];
-            tiles::begin(self.isa, weights);
-            for (row, tile) in (0..).step_by(TILE_ROWS).zip(weights.chunks_exact(bytes)) {
-                few(self.isa, tile, acts, sums);
-                for (t, values) in sums.iter().enumerate() {
-                    store(t, row, &values[..TILE_ROWS.min(rows - row)]);
-                }
+            for first in (0..acts.tokens()).step_by(FEW) {
+                let acts = acts.rows(first, FEW.min(acts.tokens() - first));
+                few(self.isa, (weights, bytes), &acts, &mut |t, tile, values| {
+                    let row = tile * TILE_ROWS;
+                    store(first + t, row, &values[..TILE_ROWS.min(rows - row)]);
+                });
             }
             return;
         }

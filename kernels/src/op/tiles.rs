@@ -24,53 +24,37 @@ const LINE: usize = 64;
 /// 4, 12 and 16 KB, and against the first cache, whose few outstanding misses are the limit then.
 const AHEAD: usize = 8192;
 
-/// Products of one tile: token by row.
-pub(crate) type Sums = [[f32; TILE_ROWS]];
-
-/// One tile times some tokens: `out` has a row for each token.
-pub(crate) fn multiply<Q: Tiled>(isa: Isa, tile: &[u8], acts: &Acts<'_>, out: &mut Sums) {
-    let mut token = 0;
-    while token < out.len() {
-        let rest = &mut out[token..];
-        token += match rest.len() {
-            FEW.. => few::<Q, FEW>(isa, tile, acts, token, rest),
-            2.. => few::<Q, 2>(isa, tile, acts, token, rest),
-            _ => few::<Q, 1>(isa, tile, acts, token, rest),
-        };
+/// Some tiles of `bytes` each times up to [`FEW`] tokens: `store(token, tile, products of its rows)`.
+pub(crate) fn multiply<Q: Tiled>(
+    isa: Isa,
+    tiles: (&[u8], usize),
+    acts: &Acts<'_>,
+    store: &mut dyn FnMut(usize, usize, &[f32; TILE_ROWS]),
+) {
+    match acts.tokens() {
+        0 => {}
+        1 => few::<Q, 1>(isa, tiles, acts, store),
+        2 => few::<Q, 2>(isa, tiles, acts, store),
+        3 => few::<Q, 3>(isa, tiles, acts, store),
+        FEW => few::<Q, FEW>(isa, tiles, acts, store),
+        more => unreachable!("{more} tokens at once, {FEW} at most"),
     }
 }
 
-/// Asks for the beginning of some tiles: each chunk asks for what comes [`AHEAD`], and nothing has asked for these.
-pub(crate) fn begin(isa: Isa, tiles: &[u8]) {
-    struct Begin<'a>(&'a [u8]);
-    impl SimdOp for Begin<'_> {
-        type Output = ();
-        #[inline(always)]
-        fn eval<S: Simd>(self, s: S) {
-            for line in (0..self.0.len()).step_by(LINE) {
-                s.prefetch(self.0, line);
-            }
-        }
-    }
-    isa.dispatch(Begin(&tiles[..tiles.len().min(AHEAD)]));
-}
-
-/// `T` tokens from `token` on; returns `T`.
+/// `T` tokens.
 fn few<Q: Tiled, const T: usize>(
     isa: Isa,
-    tile: &[u8],
+    (tiles, bytes): (&[u8], usize),
     acts: &Acts<'_>,
-    token: usize,
-    out: &mut Sums,
-) -> usize {
+    store: &mut dyn FnMut(usize, usize, &[f32; TILE_ROWS]),
+) {
     isa.dispatch(Few::<Q, T> {
-        tile,
+        tiles,
+        bytes,
         acts,
-        token,
-        out,
+        store,
         format: PhantomData,
     });
-    T
 }
 
 /// A group times one token.
@@ -145,10 +129,10 @@ pub(super) fn split<T>(x: &[T; 8]) -> [&[T; 4]; 2] {
 
 /// Decode: groups are multiplied as they are unpacked.
 struct Few<'a, Q, const T: usize> {
-    tile: &'a [u8],
+    tiles: &'a [u8],
+    bytes: usize,
     acts: &'a Acts<'a>,
-    token: usize,
-    out: &'a mut Sums,
+    store: &'a mut dyn FnMut(usize, usize, &[f32; TILE_ROWS]),
     format: PhantomData<Q>,
 }
 
@@ -157,25 +141,34 @@ impl<Q: Tiled, const T: usize> SimdOp for Few<'_, Q, T> {
 
     #[inline(always)]
     fn eval<S: Simd>(self, s: S) {
-        let mut sums = Running::<S, Q, T> {
-            acts: self.acts.group(self.token),
-            first: 0,
-            acc: [s.splat(0.0); T],
-            format: PhantomData,
-        };
-        for chunk in self.tile.chunks(chunk_bytes::<Q>()) {
-            for line in (0..chunk_bytes::<Q>()).step_by(LINE) {
-                s.prefetch(chunk, AHEAD + line);
-            }
-            let blocks = chunk.len() / (Q::BYTES * TILE_ROWS);
-            let planes = Planes::of::<Q>(chunk, blocks);
-            for b in 0..blocks {
-                Q::groups(s, &planes, b, &mut sums);
-            }
-            sums.first += blocks * (Q::BLOCK / 32);
+        // Each chunk asks for what comes AHEAD of it, and nothing has asked for these.
+        for line in (0..AHEAD.min(self.tiles.len())).step_by(LINE) {
+            s.prefetch(self.tiles, line);
         }
-        for t in 0..T {
-            s.store(sums.acc[t], &mut self.out[t]);
+        let acts: [Act<'_>; T] = self.acts.group(0);
+        let mut out = [0.0; TILE_ROWS];
+        for (i, tile) in self.tiles.chunks_exact(self.bytes).enumerate() {
+            let mut sums = Running::<S, Q, T> {
+                acts,
+                first: 0,
+                acc: [s.splat(0.0); T],
+                format: PhantomData,
+            };
+            for chunk in tile.chunks(chunk_bytes::<Q>()) {
+                for line in (0..chunk_bytes::<Q>()).step_by(LINE) {
+                    s.prefetch(chunk, AHEAD + line);
+                }
+                let blocks = chunk.len() / (Q::BYTES * TILE_ROWS);
+                let planes = Planes::of::<Q>(chunk, blocks);
+                for b in 0..blocks {
+                    Q::groups(s, &planes, b, &mut sums);
+                }
+                sums.first += blocks * (Q::BLOCK / 32);
+            }
+            for t in 0..T {
+                s.store(sums.acc[t], &mut out);
+                (self.store)(t, i, &out);
+            }
         }
     }
 }
