@@ -59,4 +59,4 @@ pub use op::softmax::softmax;
 pub use op::vector::{add, axpy, dot, store_f16};
 pub use plan::{Kernel, matmul, matmul_with, plan};
 pub use quant::{Format, decode, encode};
-pub use tile::{TILE_ROWS, pack, tile_bytes, unpack};
+pub use tile::{TILE_LAYOUT, TILE_ROWS, pack, tile_bytes, unpack};

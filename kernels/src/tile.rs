@@ -25,6 +25,9 @@ use crate::simd::{Simd, each};
 /// Rows of a tile.
 pub const TILE_ROWS: usize = 8;
 
+/// The number of this layout, for whoever keeps tiles longer than a run: another one once any byte of a tile has another place.
+pub const TILE_LAYOUT: u32 = 1;
+
 /// Some numbers of one size at a fixed place of a block.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Field {

@@ -1,6 +1,6 @@
 //! Decoding, bit for bit against the numpy decoder of the `gguf` package (`data/formats.py` made `data/formats.bin`).
 
-use wattle_kernels::{Format, decode};
+use wattle_kernels::{Format, TILE_LAYOUT, TILE_ROWS, decode, pack, tile_bytes};
 
 /// Takes `n` bytes off the front.
 fn take<'a>(data: &mut &'a [u8], n: usize) -> &'a [u8] {
@@ -106,4 +106,34 @@ fn sizes_are_those_of_ggml() {
 #[should_panic(expected = "Q8_0: not whole blocks")]
 fn a_cut_block_is_refused() {
     decode(Format::Q8_0, &[0; 33], &mut [0.0; 32]);
+}
+
+/// Tiles are kept in files that a later version may find. Where this fails, the number goes up with the layout.
+#[test]
+fn tiles_are_laid_out_as_their_number_says() {
+    let mut all = Vec::new();
+    for &format in Format::ALL {
+        // Two chunks, the second of them not whole where it can be.
+        let cols = if format.block() == 32 { 160 } else { 512 };
+        let Some(bytes) = tile_bytes(format, cols) else {
+            continue;
+        };
+        let mut noise = 1_u32;
+        let rows: Vec<u8> = (0..bytes)
+            .map(|_| {
+                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                noise.to_be_bytes()[0]
+            })
+            .collect();
+        let mut tile = vec![0; bytes];
+        pack(format, cols, &rows, &mut tile);
+        assert_eq!(bytes % TILE_ROWS, 0, "{}", format.name());
+        all.extend(tile);
+    }
+    // FNV-1a.
+    let hash = all.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let laid_out = (TILE_LAYOUT, format!("{hash:016x}"));
+    assert_eq!(laid_out, (1, "6e49e07185f9ac00".to_owned()));
 }
