@@ -138,6 +138,8 @@ pub enum Place {
     Tensor(String),
     /// One file of a split model.
     Shard,
+    /// Packed weights.
+    Tiles,
     /// A saved distribution over the vocabulary, counted from 0.
     Distribution(usize),
 }
@@ -197,6 +199,7 @@ impl fmt::Display for Place {
             Self::Key(key) => write!(f, "key {key:?}"),
             Self::Tensor(name) => write!(f, "tensor {name:?}"),
             Self::Shard => f.write_str("split file"),
+            Self::Tiles => f.write_str("packed weights"),
             Self::Distribution(i) => write!(f, "distribution {i}"),
         }
     }

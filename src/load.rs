@@ -1,6 +1,6 @@
 //! From a path and a machine to a model that runs: the one place where files, architectures, kernels and cores meet.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use wattle_kernels::Isa;
@@ -10,7 +10,7 @@ use crate::chat::ChatTemplate;
 use crate::demo;
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
-use crate::model::Transformer;
+use crate::model::{PackCache, Transformer};
 use crate::pool::Pool;
 use crate::rare::Loader;
 use crate::tokenizer::Tokenizer;
@@ -28,6 +28,9 @@ pub struct LoadOptions {
     /// Multiplies with the rows of the mapped file, instead of packing them in tiles: slower, but a second process shares them,
     /// and under memory pressure the system drops them instead of this process.
     pub no_repack: bool,
+    /// A folder for files of packed weights, as large as the model. The first load leaves one there, which later loads map in a
+    /// fraction of the time; each model file, and each change of it, has its own. They may be deleted at any time.
+    pub pack_cache: Option<PathBuf>,
 }
 
 /// A model file, ready to run on this machine.
@@ -36,6 +39,7 @@ pub struct Model {
     gguf: Gguf,
     transformer: Transformer,
     pool: Pool,
+    pack_cache: Option<PackCache>,
     tokenizer: OnceLock<Tokenizer>,
     template: OnceLock<Option<ChatTemplate>>,
 }
@@ -68,16 +72,29 @@ impl Model {
     /// The options are checked before the file is read.
     fn assemble(options: &LoadOptions, gguf: impl FnOnce() -> Result<Gguf>) -> Result<Self> {
         let isa = choose_isa(options.isa.as_deref())?;
+        if let Some(folder) = options.pack_cache.as_ref().filter(|_| options.no_repack) {
+            return Err(Error::Argument {
+                name: "--pack-cache",
+                value: folder.display().to_string(),
+                expected: "no --no-repack beside it, with which there are no packed weights".into(),
+            });
+        }
         let pool = Pool::new(options.threads)?;
         let gguf = gguf()?;
         let mut transformer = arch::build(&gguf, isa, Loader::new(&pool))?;
-        if !options.no_repack {
-            transformer.pack(&pool)?;
-        }
+        let pack_cache = match &options.pack_cache {
+            Some(folder) => {
+                let name = gguf.path().file_stem().unwrap_or_default();
+                transformer.pack_through(&pool, folder, &name.to_string_lossy())?
+            }
+            None if options.no_repack => None,
+            None => transformer.pack(&pool).map(|()| None)?,
+        };
         Ok(Self {
             gguf,
             transformer,
             pool,
+            pack_cache,
             tokenizer: OnceLock::new(),
             template: OnceLock::new(),
         })
@@ -99,6 +116,12 @@ impl Model {
     #[must_use]
     pub fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    /// What became of the file of packed weights, when [`LoadOptions::pack_cache`] asks for one.
+    #[must_use]
+    pub fn pack_cache(&self) -> Option<&PackCache> {
+        self.pack_cache.as_ref()
     }
 
     /// Computes with so many threads from now on; `None` as in [`LoadOptions::threads`].

@@ -26,10 +26,13 @@ mod tests;
 mod watch;
 pub mod weights;
 
+use std::path::Path;
+
 use wattle_kernels::Isa;
 
 pub use cache::CacheType;
 use config::Config;
+pub use pack::{PackCache, PackState};
 pub(crate) use router::MAX_GROUPS;
 pub use state::State;
 pub use watch::Watch;
@@ -74,7 +77,21 @@ impl Transformer {
     /// # Errors
     /// When there is no memory for them; the model is as before then.
     pub fn pack(&mut self, pool: &Pool) -> Result<()> {
-        pack::pack(&mut self.weights, pool)
+        pack::pack(&mut self.weights, pool, None).map(drop)
+    }
+
+    /// As [`pack`](Self::pack), but maps the packed weights from a file in `folder` if an earlier start has left them there, and
+    /// else leaves them there. The file's name begins with `name`. `None` when the model has nothing to pack.
+    ///
+    /// # Errors
+    /// As [`pack`](Self::pack). Faults of the file are in the result; the weights are right then too.
+    pub fn pack_through(
+        &mut self,
+        pool: &Pool,
+        folder: &Path,
+        name: &str,
+    ) -> Result<Option<PackCache>> {
+        pack::pack(&mut self.weights, pool, Some((folder, name)))
     }
 
     /// The shape of the model.

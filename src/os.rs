@@ -27,7 +27,7 @@ pub use affinity::confine;
 pub use draft::{Draft, names_a_file};
 pub use huge::Huge;
 pub use lend::Lend;
-pub use map::{Advice, Mapped};
+pub use map::{Advice, Identity, Mapped};
 pub use pieces::Pieces;
 pub(crate) use queue::Queue;
 pub use slots::Slots;

@@ -65,6 +65,7 @@ fn load(file: &str, isa: Isa, no_repack: bool) -> Model {
         threads: Some(1),
         isa: Some(isa.name().to_owned()),
         no_repack,
+        ..LoadOptions::default()
     };
     Model::load_with(data(file), &options).expect("a tiny model loads")
 }

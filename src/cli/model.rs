@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use wattle::demo;
 use wattle::generate::{Session, SessionOptions};
 use wattle::load::{LoadOptions, Model};
-use wattle::model::CacheType;
+use wattle::model::{CacheType, PackState};
 use wattle::tokenizer::Tokenizer;
 use wattle::{Error, Result};
 
@@ -37,6 +37,9 @@ pub(crate) struct ModelArgs {
     /// Use the weights as they lie in the file: slower, but other processes can share them
     #[arg(long)]
     no_repack: bool,
+    /// Keep packed weights in files in DIR, as large as the model, for a faster start next time; safe to delete at any time
+    #[arg(long, value_name = "DIR")]
+    pack_cache: Option<PathBuf>,
 }
 
 /// [`CacheType`] by its name.
@@ -74,7 +77,15 @@ impl ModelArgs {
                 });
             }
         }
-        let model = load(self.model.as_deref(), self.threads, self.no_repack)?;
+        let model = load(
+            self.model.as_deref(),
+            &LoadOptions {
+                threads: self.threads,
+                no_repack: self.no_repack,
+                pack_cache: self.pack_cache.clone(),
+                ..LoadOptions::default()
+            },
+        )?;
         model.pool().confine_caller();
         Ok(model)
     }
@@ -115,22 +126,32 @@ impl ModelArgs {
     }
 }
 
-/// Loads the model at `path`, or the one in the box, which is said on stderr then.
-pub(crate) fn load(path: Option<&Path>, threads: Option<usize>, no_repack: bool) -> Result<Model> {
-    let options = LoadOptions {
-        threads,
-        no_repack,
-        ..LoadOptions::default()
-    };
+/// Loads the model at `path`, or the one in the box, which is said on stderr then. So is what became of its packed weights.
+pub(crate) fn load(path: Option<&Path>, options: &LoadOptions) -> Result<Model> {
     let name = path.unwrap_or(Path::new(demo::NAME));
     let _shown = progress::Spinner::new(format!("loading {}", name.display()));
-    let Some(path) = path else {
-        let model = Model::demo(&options)?;
-        say(format_args!(
-            "wattle: note: without -m FILE, {} in the box is used: it tells short stories and knows nothing else",
-            demo::NAME
-        ));
-        return Ok(model);
+    let model = match path {
+        Some(path) => Model::load_with(path, options)?,
+        None => {
+            let model = Model::demo(options)?;
+            say(format_args!(
+                "wattle: note: without -m FILE, {} in the box is used: it tells short stories and knows nothing else",
+                demo::NAME
+            ));
+            model
+        }
     };
-    Model::load_with(path, &options)
+    if let Some(cache) = model.pack_cache() {
+        for fault in &cache.faults {
+            say(format_args!("wattle: warning: {fault}"));
+        }
+        if let PackState::Written(bytes) = cache.state {
+            say(format_args!(
+                "wattle: note: the packed weights are kept for the next start in {} ({} MB), which is safe to delete",
+                cache.file.display(),
+                bytes.div_ceil(1_000_000)
+            ));
+        }
+    }
+    Ok(model)
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use wattle_kernels::{Format, Isa, Kernel, TILE_ROWS};
 
 use crate::gguf::TensorBytes;
-use crate::os::Huge;
+use crate::os::{Huge, Mapped};
 
 pub(crate) use rows::tile_rows;
 pub use rows::{Rows, multiply};
@@ -36,6 +36,8 @@ pub enum Bytes {
     Owned(Arc<[u8]>),
     /// In huge pages: among the packed weights, or a tensor that was decoded at load.
     Packed(Arc<Huge>, Range<usize>),
+    /// Among the packed weights, in a mapped file of an earlier start.
+    Kept(Mapped, Range<usize>),
 }
 
 impl core::ops::Deref for Bytes {
@@ -45,6 +47,7 @@ impl core::ops::Deref for Bytes {
             Self::Mapped(bytes) => bytes,
             Self::Owned(bytes) => bytes,
             Self::Packed(memory, range) => &memory[range.clone()],
+            Self::Kept(file, range) => &file[range.clone()],
         }
     }
 }

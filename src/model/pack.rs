@@ -6,120 +6,133 @@
 //! were decoded to memory of their own ([`crate::rare`]) are given back with the last piece of their tensor.
 //!
 //! Floats stay in the file, and so does the embedding, of which a token reads one row.
+//!
+//! The tiles can be kept in a file (`store`), which the next start maps in place of packing.
 
-use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+mod key;
+mod layout;
+mod store;
 
-use wattle_kernels::{Format, TILE_ROWS, tile_bytes};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::matrix::{Bytes, Matrix};
+use super::matrix::Bytes;
 use super::weights::{Factor, Weights};
-use crate::error::Result;
-use crate::os::{Advice, Huge};
+use crate::error::{Error, Result};
+use crate::os::Huge;
 use crate::pool::Pool;
+use layout::Layout;
+use store::Store;
 
-/// Where a matrix begins: a line of the cache.
-const ALIGN: usize = 64;
-/// Bytes that a thread packs at a time, at least.
-const PIECE: usize = 1 << 20;
-
-/// Some rows of one matrix on their way into whole tiles.
-struct Piece {
-    source: Matrix,
-    rows: Range<usize>,
-    format: Format,
-    tile: usize,
+/// What became of a file of packed weights.
+#[derive(Debug)]
+pub struct PackCache {
+    /// The file.
+    pub file: PathBuf,
+    /// Whether it is in use, and since when.
+    pub state: PackState,
+    /// Why an earlier file of this name was not used, and why no new one was written. The model runs all the same.
+    pub faults: Vec<Error>,
 }
 
-/// Packs what goes in tiles.
+/// Whether a file of packed weights is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PackState {
+    /// The weights are mapped from it.
+    Mapped,
+    /// The weights were packed in memory; it was written for the next start, with so many bytes of them.
+    Written(u64),
+    /// The weights were packed in memory, and no file could be written.
+    Missing,
+}
+
+/// Packs what goes in tiles, or maps it from the folder `keep`, where it is left for the next start under a name that begins with
+/// `name`. `None` when nothing is kept.
 ///
 /// # Errors
-/// When there is no memory for the tiles.
-pub(super) fn pack(weights: &mut Weights, pool: &Pool) -> Result<()> {
+/// When there is no memory for the tiles. A fault of the kept file is none.
+pub(super) fn pack(
+    weights: &mut Weights,
+    pool: &Pool,
+    keep: Option<(&Path, &str)>,
+) -> Result<Option<PackCache>> {
     let mut factors = weights.factors();
-    let (mut pieces, mut cuts, mut ranges) = (Vec::new(), Vec::new(), Vec::new());
-    let mut end = 0;
-    for factor in &factors {
-        let start = end;
-        let (matrix, parts) = match factor {
-            Factor::Matrix(matrix) => (&**matrix, std::iter::once(0..matrix.rows()).collect()),
-            Factor::Stack(stack) => {
-                let parts: Vec<_> = (0..stack.count()).map(|i| stack.rows_of(i)).collect();
-                (stack.matrix(), parts)
+    let layout = Layout::of(&factors);
+    if layout.is_empty() {
+        return Ok(None);
+    }
+    let store = keep.map(|(folder, name)| {
+        let key = key::of(&factors, &layout);
+        Store::new(folder, name, key, layout.bytes())
+    });
+    let mut faults = Vec::new();
+    if let Some(store) = &store {
+        match store.open(pool) {
+            Ok(Some((map, at))) => {
+                hand_out(factors, &layout, |range| {
+                    Bytes::Kept(map.clone(), at + range.start..at + range.end)
+                });
+                return Ok(Some(PackCache {
+                    file: store.path().to_path_buf(),
+                    state: PackState::Mapped,
+                    faults,
+                }));
+            }
+            Ok(None) => {}
+            Err(fault) => faults.push(fault),
+        }
+    }
+    let mut memory = Huge::zeros(layout.bytes(), "the packed weights")?;
+    // The pieces of the layout alone hold the rows from here on.
+    let_go(&mut factors, &layout);
+    layout.fill(&mut memory, pool);
+    let memory = Arc::new(memory);
+    hand_out(factors, &layout, |range| {
+        Bytes::Packed(Arc::clone(&memory), range)
+    });
+    Ok(store.map(|store| {
+        let state = match store.write(&memory, pool) {
+            Ok(()) => PackState::Written(memory.len() as u64),
+            Err(fault) => {
+                faults.push(fault);
+                PackState::Missing
             }
         };
-        if let Some(tile) = tile_bytes(matrix.format(), matrix.cols()) {
-            let step = PIECE.div_ceil(tile) * TILE_ROWS;
-            for part in parts {
-                for first in part.clone().step_by(step) {
-                    let rows = first..part.end.min(first + step);
-                    cuts.push(end);
-                    end += rows.len().div_ceil(TILE_ROWS) * tile;
-                    pieces.push(Mutex::new(Some(Piece {
-                        source: matrix.clone(),
-                        rows,
-                        format: matrix.format(),
-                        tile,
-                    })));
-                }
-            }
+        PackCache {
+            file: store.path().to_path_buf(),
+            state,
+            faults,
         }
-        ranges.push(start..end);
-        end = end.next_multiple_of(ALIGN);
-    }
-    if pieces.is_empty() {
-        return Ok(());
-    }
-    cuts.push(end);
-    let mut memory = Huge::zeros(end, "the packed weights")?;
-    // The pieces alone hold the rows from here on.
-    for (factor, _) in factors
-        .iter_mut()
-        .zip(&ranges)
-        .filter(|(_, r)| !r.is_empty())
-    {
+    }))
+}
+
+/// Lets go of the rows of each factor that goes in tiles.
+fn let_go(factors: &mut [Factor<'_>], layout: &Layout) {
+    for (factor, range) in factors.iter_mut().zip(layout.ranges()) {
+        if range.is_empty() {
+            continue;
+        }
         match factor {
             Factor::Matrix(matrix) => matrix.let_go(),
             Factor::Stack(stack) => stack.let_go(),
         }
     }
-    let mut workers = vec![(); pool.threads()];
-    pool.pieces_with(&mut workers, &mut memory, &cuts, |i, tiles, ()| {
-        let piece = pieces[i]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(piece) = piece {
-            piece.pack(tiles);
-        }
-    });
-    let memory = Arc::new(memory);
-    for (factor, range) in factors.into_iter().zip(ranges) {
+}
+
+/// Gives each factor that goes in tiles its bytes.
+fn hand_out(
+    factors: Vec<Factor<'_>>,
+    layout: &Layout,
+    bytes: impl Fn(core::ops::Range<usize>) -> Bytes,
+) {
+    for (factor, range) in factors.into_iter().zip(layout.ranges()) {
         if range.is_empty() {
             continue;
         }
-        let bytes = Bytes::Packed(Arc::clone(&memory), range);
+        let bytes = bytes(range.clone());
         match factor {
             Factor::Matrix(matrix) => *matrix = matrix.packed(matrix.rows(), bytes),
             Factor::Stack(stack) => *stack = stack.packed(bytes),
-        }
-    }
-    Ok(())
-}
-
-impl Piece {
-    /// Fills the tiles at the front of `out`, which may be longer, and lets the pages of the rows go.
-    fn pack(&self, out: &mut [u8]) {
-        let rows = self.source.row_range(self.rows.clone());
-        for (rows, tile) in rows.chunks(self.tile).zip(out.chunks_exact_mut(self.tile)) {
-            wattle_kernels::pack(self.format, self.source.cols(), rows, tile);
-        }
-        let Bytes::Mapped(tensor) = self.source.bytes() else {
-            return;
-        };
-        if let Some((map, range)) = tensor.mapping() {
-            let start = range.start + self.rows.start * self.source.row_bytes();
-            map.advise(start..start + rows.len(), Advice::DontNeed);
         }
     }
 }

@@ -13,7 +13,7 @@ use core::fmt;
 use core::ops::{Deref, Range};
 use std::fs::{File, FileType};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,6 +28,23 @@ pub struct Mapped(Arc<Inner>);
 struct Inner {
     map: Mmap,
     path: PathBuf,
+    identity: Identity,
+}
+
+/// By what a file is told from another one, and from itself after it was changed.
+///
+/// The time of the last change is set by the system alone: it tells of writes after which the time of the last write was put back.
+/// The number of the device is left out, because a disk may have another one after the next start of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// Number of the file on its file system.
+    pub inode: u64,
+    /// Bytes.
+    pub size: u64,
+    /// When it was written to last: seconds and nanoseconds.
+    pub written: (i64, i64),
+    /// When it was changed last in any way, its name and rights included: seconds and nanoseconds.
+    pub changed: (i64, i64),
 }
 
 /// How a part of a mapping will be used. Advice changes speed and memory, never what is read.
@@ -39,6 +56,8 @@ pub enum Advice {
     Sequential,
     /// Here and there: do not read ahead.
     Random,
+    /// Now: read it and enter its pages, before the call returns.
+    Now,
     /// Not soon: unmap its pages now. They come back, from the page cache or the disk, when they are read again.
     DontNeed,
 }
@@ -77,7 +96,18 @@ impl Mapped {
         Ok(Self(Arc::new(Inner {
             map,
             path: path.to_path_buf(),
+            identity: Identity {
+                inode: opened.ino(),
+                size: opened.len(),
+                written: (opened.mtime(), opened.mtime_nsec()),
+                changed: (opened.ctime(), opened.ctime_nsec()),
+            },
         })))
+    }
+
+    /// What file it was when it was opened.
+    pub fn identity(&self) -> Identity {
+        self.0.identity
     }
 
     /// The path it was opened by.
@@ -98,6 +128,7 @@ impl Mapped {
         let _refused = match advice {
             Advice::WillNeed => map.advise_range(memmap2::Advice::WillNeed, start, len),
             Advice::Sequential => map.advise_range(memmap2::Advice::Sequential, start, len),
+            Advice::Now => map.advise_range(memmap2::Advice::PopulateRead, start, len),
             Advice::Random => map.advise_range(memmap2::Advice::Random, start, len),
             // SAFETY: MADV_DONTNEED drops the pages of a mapping; in a file mapping that nobody has written to, as this
             // one, a later read brings the same bytes from the file again, so no reference can see a difference.
@@ -231,6 +262,7 @@ mod tests {
             Advice::WillNeed,
             Advice::Sequential,
             Advice::Random,
+            Advice::Now,
             Advice::DontNeed,
         ] {
             for range in ranges.clone() {

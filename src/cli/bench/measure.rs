@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use wattle::bench::Bench;
 use wattle::generate::{Session, SessionOptions};
+use wattle::load::LoadOptions;
 use wattle::meter::export::Report;
 use wattle::meter::record::{Origin, Setup, Subject, Test};
 use wattle::meter::{Against, Record, Roofline, Samples, Way, read_gbps, rfc3339};
@@ -44,7 +45,12 @@ impl Bencher<'_> {
         for &path in &plan.models {
             let name = path.unwrap_or(Path::new(demo::NAME));
             os::confine(&plan.cores);
-            let mut model = load(path, None, plan.args.no_repack)?;
+            let options = LoadOptions {
+                no_repack: plan.args.no_repack,
+                pack_cache: plan.args.pack_cache.clone(),
+                ..LoadOptions::default()
+            };
+            let mut model = load(path, &options)?;
             let origin = subject::origin(&model);
             let subject = subject::subject(name, &model)?;
             for asked in &plan.setups {
