@@ -35,6 +35,18 @@ macro_rules! each {
 }
 pub(crate) use each;
 
+/// `unrolled!(k in [0, 1] { x })` is `x` for 0, then for 1, with `k` a constant in each: LLVM leaves a long body in a loop, and then
+/// chooses what depends on `k` by masks.
+macro_rules! unrolled {
+    ($i:ident in [$($n:literal),*] $x:block) => {
+        $({
+            let $i: usize = $n;
+            $x
+        })*
+    };
+}
+pub(crate) use unrolled;
+
 /// One computation, to be run with some instruction set: [`crate::Isa::dispatch`] calls `eval` inside a function compiled for it.
 pub(crate) trait SimdOp {
     /// What the computation returns.

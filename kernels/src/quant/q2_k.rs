@@ -12,7 +12,7 @@ use super::search::line::Trials;
 use super::search::{encode_blocks, put_f16, super_line};
 use super::{Quant, Tiled};
 use crate::op::acts::Act;
-use crate::simd::{Simd, each};
+use crate::simd::{Simd, each, unrolled};
 use crate::tile::{Codes, Field, Group, Planes, Sink};
 
 /// See the head of this file.
@@ -126,14 +126,14 @@ impl Tiled for Q2K {
         let scales = planes.words::<4>(1, b);
         for h in 0..2 {
             let x = planes.words::<8>(0, 2 * b + h);
-            for k in 0..4 {
+            unrolled!(k in [0, 1, 2, 3] {
                 let codes = each!(8, |w| s.and(two_bits(s, s.bytes(&x[w]), k), s.splat_b(3)));
                 let word = s.load_n(&scales[2 * h + k / 2]);
                 let byte = |i: usize| (8 * (k % 2 * 2 + i)) as u32;
                 let d = each!(2, |i| s.mul(d, s.bits_n(word, byte(i), 15)));
                 let m = each!(2, |i| s.mul(dmin, s.bits_n(word, byte(i) + 4, 15)));
                 sink.take(s, 8 * b + 4 * h + k, Group { codes, d, m });
-            }
+            });
         }
     }
 }

@@ -15,7 +15,7 @@ use super::search::scale::{Integers, Trials};
 use super::search::{encode_blocks, put_f16, super_scale};
 use super::{Quant, Tiled};
 use crate::op::acts::Act;
-use crate::simd::{Simd, each};
+use crate::simd::{Simd, each, unrolled};
 use crate::tile::{Codes, Field, Group, Planes, Sink};
 
 /// See the head of this file.
@@ -136,7 +136,7 @@ impl Tiled for Q6K {
         for h in 0..2 {
             let ql = planes.words::<16>(0, 2 * b + h);
             let qh = planes.words::<8>(1, 2 * b + h);
-            for k in 0..4 {
+            unrolled!(k in [0, 1, 2, 3] {
                 let codes = each!(8, |w| {
                     let x = s.bytes(&ql[8 * (k % 2) + w]);
                     let four = if k < 2 { s.and(x, low) } else { s.shr::<4>(x) };
@@ -153,7 +153,7 @@ impl Tiled for Q6K {
                 let d = each!(2, |i| s.mul(d, s.byte_n(word, (k % 2 * 2 + i) as u32)));
                 let m = each!(2, |i| s.mul(d[i], s.splat(-32.0)));
                 sink.take(s, 8 * b + 4 * h + k, Group { codes, d, m });
-            }
+            });
         }
     }
 }
