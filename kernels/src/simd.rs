@@ -116,7 +116,14 @@ pub(crate) trait Simd: Copy {
     fn rows_u6<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J]) -> Self::N;
     /// The same for weights -128 to 127 with [`Simd::BIAS`] added: the sum is that of the biased weights.
     fn rows_i8<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J]) -> Self::N;
-    /// `rows_u4`, `rows_u6` or `rows_i8`, as the codes are, of `R` tiles in memory with each of `T` tokens.
+    /// Stores a group's codes in the order in which `products` wants them; half of them fill half of the bytes.
+    #[inline(always)]
+    fn store_codes(self, codes: &[Self::B; 8], out: &mut [[u8; 32]; 8]) {
+        for j in 0..8 {
+            self.store_b(codes[j], &mut out[j]);
+        }
+    }
+    /// `rows_u4`, `rows_u6` or `rows_i8`, as the codes are, of `R` tiles that `store_codes` stored with each of `T` tokens.
     #[inline(always)]
     fn products<const R: usize, const T: usize, const J: usize>(
         self,

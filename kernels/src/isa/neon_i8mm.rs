@@ -1,15 +1,26 @@
 //! NEON with the 8-bit matrix products: Cortex-A510, A710, A720, Neoverse N2 and V1, and later.
 //!
-//! So far its products are those of [`neon_dot`](super::neon_dot); the place is here for `smmla`, two rows times two tokens, which
-//! prefill can use. `usdot`, which the extension also brings, is not used: every code of every format fits a signed byte, for which
-//! `sdot` does the same.
+//! `smmla` multiplies two rows by two tokens, eight columns of each: 32 products where `sdot` has 16. Every code of every format
+//! fits a signed byte, so it serves all of them, in prefill. One token cannot use it, so decode is that of
+//! [`neon_dot`](super::neon_dot); nor is there a use for `usdot`, which the extension also brings.
+//!
+//! ```text
+//!   Vn: eight columns of row 0 | of row 1        Vd: row 0 * token 0, row 0 * token 1,
+//!   Vm: eight columns of token 0 | of token 1        row 1 * token 0, row 1 * token 1
+//! ```
+//!
+//! A word of a tile has four columns, so two words are zipped. That is done when a panel is unpacked, where `st2` does it while it
+//! stores. A pass over a panel that zips itself would spend one vector instruction on it for every two `smmla`.
+//!
+//! Its intrinsic is not stable in Rust 1.95, so `smmla` is one line of inline assembly, as `sdot` is.
 
 use super::neon::{Neon, Products};
 use super::neon_dot::{NeonDot, Sdot};
-use crate::simd::SimdOp;
-use core::arch::aarch64::*;
+use crate::simd::{SimdOp, each};
+use crate::tile::Codes;
+use core::arch::{aarch64::*, asm};
 
-/// Products by `sdot`, on a CPU that has matrix products too.
+/// Products by `smmla`, of single tokens by `sdot`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct I8mm(Sdot);
 
@@ -39,6 +50,61 @@ impl NeonI8mm {
     }
 }
 
+/// `acc` plus two rows times two tokens, eight columns of each.
+#[inline(always)]
+fn smmla(_: I8mm, mut acc: int32x4_t, w: int8x16_t, a: int8x16_t) -> int32x4_t {
+    // SAFETY: the token proves the matrix products; `smmla` touches nothing but its registers.
+    unsafe {
+        asm!(
+            ".arch_extension i8mm",
+            "smmla {acc:v}.4s, {w:v}.16b, {a:v}.16b",
+            acc = inout(vreg) acc,
+            w = in(vreg) w,
+            a = in(vreg) a,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    acc
+}
+
+/// Eight columns of two tokens beside each other: those of the first eight of 16, then of the last.
+#[inline(always)]
+fn side_by_side(a: &[[i8; 4]; 4], b: &[[i8; 4]; 4]) -> [int8x16_t; 2] {
+    // SAFETY: only the token's methods call this, and the token proves NEON; the arrays are as long as the loads.
+    unsafe {
+        let (a, b) = (vld1q_s64(a.as_ptr().cast()), vld1q_s64(b.as_ptr().cast()));
+        [
+            vreinterpretq_s8_s64(vzip1q_s64(a, b)),
+            vreinterpretq_s8_s64(vzip2q_s64(a, b)),
+        ]
+    }
+}
+
+/// The `i`th four steps, 16 columns, of all tiles and tokens.
+#[inline(always)]
+fn four_steps<const R: usize, const T: usize, const J: usize>(
+    s: I8mm,
+    i: usize,
+    w: [&[[u8; 32]; J]; R],
+    a: [&[[i8; 4]; J]; T],
+    sums: &mut [[[int32x4_t; 4]; R]; T],
+) {
+    let a = each!(T, |t| &a[t].as_chunks().0[i]);
+    for eight in 0..2 {
+        for t in (0..T).step_by(2) {
+            let a = side_by_side(a[t], a[t + 1])[eight];
+            for r in 0..R {
+                for two in 0..4 {
+                    let w = &w[r][4 * i + 2 * eight + two / 2].as_chunks::<16>().0[two % 2];
+                    // SAFETY: only the token's methods call this, and the token proves NEON; the array is as long as the load.
+                    let w = unsafe { vld1q_s8(w.as_ptr().cast()) };
+                    sums[t][r][two] = smmla(s, sums[t][r][two], w, a);
+                }
+            }
+        }
+    }
+}
+
 impl Products for I8mm {
     #[inline(always)]
     fn dot_u6(self, w: [int8x16_t; 2], a: [int8x16_t; 2]) -> int32x4_t {
@@ -59,5 +125,54 @@ impl Products for I8mm {
     #[inline(always)]
     fn dot_half(self, w: int8x16_t, a: int8x16_t) -> int32x4_t {
         self.0.dot_half(w, a)
+    }
+    /// Two words and eight rows are 64 bytes: eight columns of row 0, of row 1, and so on.
+    #[inline(always)]
+    fn store_codes(self, codes: &[[uint8x16_t; 2]; 8], out: &mut [[u8; 32]; 8]) {
+        for j in [0, 2, 4, 6] {
+            for half in 0..2 {
+                // SAFETY: the token proves NEON; the array is as long as what `st2` stores.
+                unsafe {
+                    let words = uint32x4x2_t(
+                        vreinterpretq_u32_u8(codes[j][half]),
+                        vreinterpretq_u32_u8(codes[j + 1][half]),
+                    );
+                    vst2q_u32(out[j + half].as_mut_ptr().cast(), words);
+                }
+            }
+        }
+    }
+    #[inline(always)]
+    fn products<const R: usize, const T: usize, const J: usize>(
+        self,
+        _: Codes,
+        w: [&[[u8; 32]; J]; R],
+        a: [&[[i8; 4]; J]; T],
+    ) -> [[[int32x4_t; 2]; R]; T] {
+        const { assert!(J == 4 || J == 8, "fours are unrolled by hand") }
+        const { assert!(T.is_multiple_of(2), "tokens come in pairs") }
+        // SAFETY: the token proves NEON.
+        unsafe {
+            // Of tokens t and t + 1 where t is even, and of tile r, four times two rows.
+            let mut sums = [[[vdupq_n_s32(0); 4]; R]; T];
+            four_steps(self, 0, w, a, &mut sums);
+            if J == 8 {
+                four_steps(self, 1, w, a, &mut sums);
+            }
+            each!(T, |t| each!(R, |r| {
+                let of_both = sums[t / 2 * 2][r];
+                if t % 2 == 0 {
+                    each!(2, |half| vuzp1q_s32(
+                        of_both[2 * half],
+                        of_both[2 * half + 1]
+                    ))
+                } else {
+                    each!(2, |half| vuzp2q_s32(
+                        of_both[2 * half],
+                        of_both[2 * half + 1]
+                    ))
+                }
+            }))
+        }
     }
 }

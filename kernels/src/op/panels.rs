@@ -155,6 +155,7 @@ fn fill<Q: Tiled>(acts: &Acts<'_>, token: usize, first: usize, quads: &mut [Quad
 struct Panel {
     /// The place of the first group of the chunk that is being unpacked.
     first: usize,
+    /// As [`Simd::products`] wants them.
     codes: [[[u8; 32]; 8]; DEEP],
     /// Of the first half; of formats that have one scale, of all.
     low: [Scales; DEEP],
@@ -202,9 +203,7 @@ impl<S: Simd, Q: Tiled> Sink<S> for Into<'_, Q> {
     #[inline(always)]
     fn take(&mut self, s: S, g: usize, group: Group<S>) {
         let i = (self.0.first + g) % DEEP;
-        for j in 0..8 {
-            s.store_b(group.codes[j], &mut self.0.codes[i][j]);
-        }
+        s.store_codes(&group.codes, &mut self.0.codes[i]);
         s.store(group.d[0], &mut self.0.low[i].d);
         s.store(group.m[0], &mut self.0.low[i].m);
         if Q::HALVES {
