@@ -123,14 +123,15 @@ pub(crate) trait Simd: Copy {
             self.store_b(codes[j], &mut out[j]);
         }
     }
-    /// `rows_u4`, `rows_u6` or `rows_i8`, as the codes are, of `R` tiles that `store_codes` stored with each of `T` tokens.
+    /// `rows_u4`, `rows_u6` or `rows_i8`, as the codes are, of `R` tiles that `store_codes` stored with each of `T` tokens; as f32,
+    /// exactly, for which some have a shorter way than `to_f`.
     #[inline(always)]
     fn products<const R: usize, const T: usize, const J: usize>(
         self,
         codes: Codes,
         w: [&[[u8; 32]; J]; R],
         a: [&[[i8; 4]; J]; T],
-    ) -> [[Self::N; R]; T] {
+    ) -> [[Self::F; R]; T] {
         one_by_one(self, codes, w, a)
     }
     /// A little-endian u32 a row.
@@ -217,14 +218,14 @@ pub(crate) fn one_by_one<S: Simd, const R: usize, const T: usize, const J: usize
     codes: Codes,
     w: [&[[u8; 32]; J]; R],
     a: [&[[i8; 4]; J]; T],
-) -> [[S::N; R]; T] {
+) -> [[S::F; R]; T] {
     each!(T, |t| each!(R, |r| {
         let w = each!(J, |j| s.bytes(&w[r][j]));
-        match codes {
+        s.to_f(match codes {
             Codes::U4 => s.rows_u4(&w, a[t]),
             Codes::U6 => s.rows_u6(&w, a[t]),
             Codes::I8 => s.rows_i8(&w, a[t]),
-        }
+        })
     }))
 }
 

@@ -50,7 +50,7 @@ pub(super) trait Products: Copy {
         codes: Codes,
         w: [&[[u8; 32]; J]; R],
         a: [&[[i8; 4]; J]; T],
-    ) -> [[[int32x4_t; 2]; R]; T] {
+    ) -> [[[float32x4_t; 2]; R]; T] {
         one_by_one(Neon(self), codes, w, a)
     }
 }
@@ -326,7 +326,7 @@ impl<P: Products> Simd for Neon<P> {
         codes: Codes,
         w: [&[[u8; 32]; J]; R],
         a: [&[[i8; 4]; J]; T],
-    ) -> [[Self::N; R]; T] {
+    ) -> [[Self::F; R]; T] {
         self.0.products(codes, w, a)
     }
     #[inline(always)]

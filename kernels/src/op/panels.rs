@@ -226,7 +226,7 @@ fn pass<S: Simd, Q: Tiled, const R: usize>(
     for (i, quad) in quads.iter().enumerate().take(DEEP) {
         let codes = each!(R, |r| &panels[r].codes[i]);
         let a = each!(FOUR, |t| &quad.q[t]);
-        let n: [[[S::N; R]; FOUR]; 2] = if Q::HALVES {
+        let n: [[[S::F; R]; FOUR]; 2] = if Q::HALVES {
             let halves = each!(R, |r| split(codes[r]));
             let a = each!(FOUR, |t| split(a[t]));
             each!(2, |h| s.products(

@@ -103,11 +103,11 @@ fn products<S: Simd, const R: usize>(s: S, codes: Codes, w: &[u8; 32], a: &[i8; 
         s.store_codes(&steps.map(|step| s.bytes(&step)), &mut out);
         out
     });
-    let check = |got: [[S::N; R]; 4], first: usize, count: usize| {
+    let check = |got: [[S::F; R]; 4], first: usize, count: usize| {
         for (t, got) in got.into_iter().enumerate() {
             for (r, got) in got.into_iter().enumerate() {
                 let mut sums = [0.0; 8];
-                s.store(s.to_f(got), &mut sums);
+                s.store(got, &mut sums);
                 let want: [f32; 8] = from_fn(|row| {
                     let of_step = |j: usize| -> i32 {
                         (0..4)
