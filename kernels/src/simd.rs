@@ -60,6 +60,8 @@ pub(crate) trait Simd: Copy {
 
     /// What `rows_i8` wants added to its weights: 128 where the instruction multiplies unsigned bytes by signed ones, else 0.
     const BIAS: u8;
+    /// How many tiles four tokens pass together in prefill, 1 or 2: more sums in flight, as long as there are registers for them.
+    const TOGETHER: usize = 2;
 
     // ---- bytes
 

@@ -172,6 +172,9 @@ impl<P: Products> Simd for Neon<P> {
     type N = [int32x4_t; 2];
 
     const BIAS: u8 = 0;
+    // Two tiles and four tokens have 16 registers of f32 sums and as many of integers, all that there are, and stores take the
+    // pipes of products. llvm-mca of sdot, neoverse-n1: 18.6 MAC/cycle one by one, 13.6 together.
+    const TOGETHER: usize = 1;
 
     #[inline(always)]
     fn bytes(self, x: &[u8; 32]) -> Self::B {
