@@ -24,6 +24,8 @@ mod dpbusd;
 mod neon;
 #[cfg(target_arch = "aarch64")]
 mod neon_dot;
+#[cfg(target_arch = "aarch64")]
+mod neon_i8mm;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod sse41;
@@ -74,6 +76,7 @@ isas! {
     #[cfg(target_arch = "x86_64")] "avx512_vnni" Avx512Vnni avx512_vnni::Avx512Vnni,
     #[cfg(target_arch = "aarch64")] "neon" Neon neon::Neon,
     #[cfg(target_arch = "aarch64")] "neon_dot" NeonDot neon_dot::NeonDot,
+    #[cfg(target_arch = "aarch64")] "neon_i8mm" NeonI8mm neon_i8mm::NeonI8mm,
 }
 
 impl Isa {

@@ -72,6 +72,8 @@ pub(crate) trait Simd: Copy {
 
     /// What `rows_i8` wants added to its weights: 128 where the instruction multiplies unsigned bytes by signed ones, else 0.
     const BIAS: u8;
+    /// How many tiles four tokens pass together in prefill, 1 or 2: more sums in flight, as long as there are registers for them.
+    const TOGETHER: usize = 2;
 
     // ---- bytes
 
@@ -128,14 +130,22 @@ pub(crate) trait Simd: Copy {
     fn rows_u6<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J]) -> Self::N;
     /// The same for weights -128 to 127 with [`Simd::BIAS`] added: the sum is that of the biased weights.
     fn rows_i8<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J]) -> Self::N;
-    /// `rows_u4`, `rows_u6` or `rows_i8`, as the codes are, of `R` tiles in memory with each of `T` tokens.
+    /// Stores a group's codes in the order in which `products` wants them; half of them fill half of the bytes.
+    #[inline(always)]
+    fn store_codes(self, codes: &[Self::B; 8], out: &mut [[u8; 32]; 8]) {
+        for j in 0..8 {
+            self.store_b(codes[j], &mut out[j]);
+        }
+    }
+    /// `rows_u4`, `rows_u6` or `rows_i8`, as the codes are, of `R` tiles that `store_codes` stored with each of `T` tokens; as f32,
+    /// exactly, for which some have a shorter way than `to_f`.
     #[inline(always)]
     fn products<const R: usize, const T: usize, const J: usize>(
         self,
         codes: Codes,
         w: [&[[u8; 32]; J]; R],
         a: [&[[i8; 4]; J]; T],
-    ) -> [[Self::N; R]; T] {
+    ) -> [[Self::F; R]; T] {
         one_by_one(self, codes, w, a)
     }
     /// A little-endian u32 a row.
@@ -222,14 +232,14 @@ pub(crate) fn one_by_one<S: Simd, const R: usize, const T: usize, const J: usize
     codes: Codes,
     w: [&[[u8; 32]; J]; R],
     a: [&[[i8; 4]; J]; T],
-) -> [[S::N; R]; T] {
+) -> [[S::F; R]; T] {
     each!(T, |t| each!(R, |r| {
         let w = each!(J, |j| s.bytes(&w[r][j]));
-        match codes {
+        s.to_f(match codes {
             Codes::U4 => s.rows_u4(&w, a[t]),
             Codes::U6 => s.rows_u6(&w, a[t]),
             Codes::I8 => s.rows_i8(&w, a[t]),
-        }
+        })
     }))
 }
 

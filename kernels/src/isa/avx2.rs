@@ -39,9 +39,9 @@ pub(super) trait Products: Copy {
         codes: Codes,
         w: [&[[u8; 32]; J]; R],
         a: [&[[i8; 4]; J]; T],
-    ) -> [[__m256i; R]; T]
+    ) -> [[__m256; R]; T]
     where
-        Avx2<Self>: Simd<N = __m256i>,
+        Avx2<Self>: Simd<F = __m256>,
     {
         one_by_one(Avx2(self), codes, w, a)
     }
@@ -341,7 +341,7 @@ impl<P: Products> Simd for Avx2<P> {
         codes: Codes,
         w: [&[[u8; 32]; J]; R],
         a: [&[[i8; 4]; J]; T],
-    ) -> [[__m256i; R]; T] {
+    ) -> [[__m256; R]; T] {
         self.0.products(codes, w, a)
     }
     #[inline(always)]

@@ -28,7 +28,7 @@ macro_rules! dpbusd {
                 _: crate::tile::Codes,
                 w: [&[[u8; 32]; J]; R],
                 a: [&[[i8; 4]; J]; T],
-            ) -> [[__m256i; R]; T] {
+            ) -> [[__m256; R]; T] {
                 // SAFETY: the token proves the instruction; the arrays are as long as the loads.
                 unsafe {
                     let mut sums = [[_mm256_setzero_si256(); R]; T];
@@ -42,7 +42,9 @@ macro_rules! dpbusd {
                             }
                         }
                     }
-                    sums
+                    crate::simd::each!(T, |t| crate::simd::each!(R, |r| {
+                        _mm256_cvtepi32_ps(sums[t][r])
+                    }))
                 }
             }
             #[inline(always)]

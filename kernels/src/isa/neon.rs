@@ -7,7 +7,8 @@
 //!
 //! It has more than 400 lines because the vocabulary has as many operations, each a few lines here.
 
-use crate::simd::{Simd, SimdOp};
+use crate::simd::{Simd, SimdOp, one_by_one};
+use crate::tile::Codes;
 use core::arch::aarch64::*;
 
 /// The token of NEON; `P` tells how bytes are multiplied.
@@ -35,6 +36,23 @@ pub(super) trait Products: Copy {
         w: &[[uint8x16_t; 2]; J],
         a: &[[i8; 4]; J],
     ) -> [int32x4_t; 2];
+    /// See [`Simd::store_codes`].
+    #[inline(always)]
+    fn store_codes(self, codes: &[[uint8x16_t; 2]; 8], out: &mut [[u8; 32]; 8]) {
+        for j in 0..8 {
+            Neon(self).store_b(codes[j], &mut out[j]);
+        }
+    }
+    /// See [`Simd::products`].
+    #[inline(always)]
+    fn products<const R: usize, const T: usize, const J: usize>(
+        self,
+        codes: Codes,
+        w: [&[[u8; 32]; J]; R],
+        a: [&[[i8; 4]; J]; T],
+    ) -> [[[float32x4_t; 2]; R]; T] {
+        one_by_one(Neon(self), codes, w, a)
+    }
 }
 
 impl Neon {
@@ -154,6 +172,9 @@ impl<P: Products> Simd for Neon<P> {
     type N = [int32x4_t; 2];
 
     const BIAS: u8 = 0;
+    // Two tiles and four tokens have 16 registers of f32 sums and as many of integers, all that there are, and stores take the
+    // pipes of products. llvm-mca of sdot, neoverse-n1: 18.6 MAC/cycle one by one, 13.6 together.
+    const TOGETHER: usize = 1;
 
     #[inline(always)]
     fn bytes(self, x: &[u8; 32]) -> Self::B {
@@ -297,6 +318,19 @@ impl<P: Products> Simd for Neon<P> {
     #[inline(always)]
     fn rows_i8<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J]) -> Self::N {
         self.0.rows::<2, J>(w, a)
+    }
+    #[inline(always)]
+    fn store_codes(self, codes: &[Self::B; 8], out: &mut [[u8; 32]; 8]) {
+        self.0.store_codes(codes, out);
+    }
+    #[inline(always)]
+    fn products<const R: usize, const T: usize, const J: usize>(
+        self,
+        codes: Codes,
+        w: [&[[u8; 32]; J]; R],
+        a: [&[[i8; 4]; J]; T],
+    ) -> [[Self::F; R]; T] {
+        self.0.products(codes, w, a)
     }
     #[inline(always)]
     fn load_n(self, x: &[u8; 32]) -> Self::N {

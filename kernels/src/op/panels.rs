@@ -1,8 +1,8 @@
 //! Tiles times many tokens: prefill.
 //!
 //! Some columns of two tiles are unpacked to *panels*, which stay in the cache nearest to the core, and the tokens pass over them
-//! four at a time: sixteen rows and four tokens, so that each load serves several products. Unpacking then costs next to
-//! nothing, whatever the format.
+//! four at a time: sixteen rows, or eight and eight ([`Simd::TOGETHER`]), and four tokens, so that each load serves several
+//! products. Unpacking then costs next to nothing, whatever the format.
 //!
 //! ```text
 //!   for each strip of STRIP tokens              their sums with TILES tiles are kept
@@ -31,7 +31,7 @@ pub(crate) const TILES: usize = 8;
 const DEEP: usize = 16;
 /// Tokens that pass together.
 const FOUR: usize = 4;
-/// Tiles that are passed together.
+/// Tiles that are unpacked together.
 const PAIR: usize = 2;
 
 /// The products of a strip: by token, by tile, by row.
@@ -100,11 +100,17 @@ impl<Q: Tiled> SimdOp for Many<'_, Q> {
                 }
                 for (quads, sums) in quads.iter().zip(self.out.as_chunks_mut().0).take(fours) {
                     let quads = &quads[..groups];
-                    if two.is_some() {
-                        pass::<S, Q, 2>(s, &panels, quads, sums, pair * PAIR);
-                    } else {
-                        let [one, _] = &panels;
-                        pass::<S, Q, 1>(s, core::array::from_ref(one), quads, sums, pair * PAIR);
+                    let tile = pair * PAIR;
+                    if S::TOGETHER == PAIR && two.is_some() {
+                        pass::<S, Q, PAIR>(s, &panels, quads, sums, tile);
+                        continue;
+                    }
+                    for (i, panel) in panels
+                        .iter()
+                        .take(1 + usize::from(two.is_some()))
+                        .enumerate()
+                    {
+                        pass::<S, Q, 1>(s, core::array::from_ref(panel), quads, sums, tile + i);
                     }
                 }
             }
@@ -155,6 +161,7 @@ fn fill<Q: Tiled>(acts: &Acts<'_>, token: usize, first: usize, quads: &mut [Quad
 struct Panel {
     /// The place of the first group of the chunk that is being unpacked.
     first: usize,
+    /// As [`Simd::products`] wants them.
     codes: [[[u8; 32]; 8]; DEEP],
     /// Of the first half; of formats that have one scale, of all.
     low: [Scales; DEEP],
@@ -202,9 +209,7 @@ impl<S: Simd, Q: Tiled> Sink<S> for Into<'_, Q> {
     #[inline(always)]
     fn take(&mut self, s: S, g: usize, group: Group<S>) {
         let i = (self.0.first + g) % DEEP;
-        for j in 0..8 {
-            s.store_b(group.codes[j], &mut self.0.codes[i][j]);
-        }
+        s.store_codes(&group.codes, &mut self.0.codes[i]);
         s.store(group.d[0], &mut self.0.low[i].d);
         s.store(group.m[0], &mut self.0.low[i].m);
         if Q::HALVES {
@@ -227,7 +232,7 @@ fn pass<S: Simd, Q: Tiled, const R: usize>(
     for (i, quad) in quads.iter().enumerate().take(DEEP) {
         let codes = each!(R, |r| &panels[r].codes[i]);
         let a = each!(FOUR, |t| &quad.q[t]);
-        let n: [[[S::N; R]; FOUR]; 2] = if Q::HALVES {
+        let n: [[[S::F; R]; FOUR]; 2] = if Q::HALVES {
             let halves = each!(R, |r| split(codes[r]));
             let a = each!(FOUR, |t| split(a[t]));
             each!(2, |h| s.products(

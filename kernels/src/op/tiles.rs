@@ -68,9 +68,13 @@ fn step<S: Simd, Q: Tiled>(s: S, group: &Group<S>, g: usize, act: &Act<'_>, acc:
         let ([low, high], [a_low, a_high]) = (split(&group.codes), split(a));
         let low = rows::<S, Q, 4>(s, low, a_low);
         let high = rows::<S, Q, 4>(s, high, a_high);
-        ([low, high], [act.s16[2 * g], act.s16[2 * g + 1]])
+        (
+            [s.to_f(low), s.to_f(high)],
+            [act.s16[2 * g], act.s16[2 * g + 1]],
+        )
     } else {
-        ([rows::<S, Q, 8>(s, &group.codes, a); 2], [act.s32[g], 0.0])
+        let sum = s.to_f(rows::<S, Q, 8>(s, &group.codes, a));
+        ([sum; 2], [act.s32[g], 0.0])
     };
     add::<S, Q>(s, sums, group.d, group.m, act.d[g], act_sums, acc)
 }
@@ -80,7 +84,7 @@ fn step<S: Simd, Q: Tiled>(s: S, group: &Group<S>, g: usize, act: &Act<'_>, acc:
 #[inline(always)]
 pub(super) fn add<S: Simd, Q: Tiled>(
     s: S,
-    sums: [S::N; 2],
+    sums: [S::F; 2],
     d: [S::F; 2],
     m: [S::F; 2],
     da: f32,
@@ -89,8 +93,7 @@ pub(super) fn add<S: Simd, Q: Tiled>(
 ) -> S::F {
     let with_min = Q::MIN || S::BIAS != 0 && matches!(Q::CODES, Codes::I8);
     if Q::HALVES {
-        let (low, high) = (s.to_f(sums[0]), s.to_f(sums[1]));
-        let sum = s.fma(high, d[1], s.mul(low, d[0]));
+        let sum = s.fma(sums[1], d[1], s.mul(sums[0], d[0]));
         let acc = s.fma(sum, s.splat(da), acc);
         if !with_min {
             return acc;
@@ -98,7 +101,7 @@ pub(super) fn add<S: Simd, Q: Tiled>(
         let acc = s.fma(m[0], s.splat(act_sums[0]), acc);
         s.fma(m[1], s.splat(act_sums[1]), acc)
     } else {
-        let acc = s.fma(s.to_f(sums[0]), s.mul(d[0], s.splat(da)), acc);
+        let acc = s.fma(sums[0], s.mul(d[0], s.splat(da)), acc);
         if with_min {
             s.fma(m[0], s.splat(act_sums[0]), acc)
         } else {

@@ -2,6 +2,7 @@
 
 use super::{Simd, SimdOp};
 use crate::Isa;
+use crate::tile::Codes;
 use core::array::from_fn;
 use proptest::prelude::*;
 
@@ -75,6 +76,59 @@ impl SimdOp for Integers {
         s.store_b(x, &mut stored);
         assert_eq!(stored, w);
         rows(s, &w, &a, &scales);
+        for codes in [Codes::U4, Codes::U6, Codes::I8] {
+            products::<S, 1>(s, codes, &w, &a);
+            products::<S, 2>(s, codes, &w, &a);
+        }
+    }
+}
+
+/// `R` tiles and four tokens, all of the eight steps and each half of them.
+fn products<S: Simd, const R: usize>(s: S, codes: Codes, w: &[u8; 32], a: &[i8; 32]) {
+    let (mask, flip) = match codes {
+        Codes::U4 => (15, 0),
+        Codes::U6 => (63, 0),
+        Codes::I8 => (255, S::BIAS),
+    };
+    let weight = |code: u8| match codes {
+        Codes::I8 if S::BIAS == 0 => i32::from(code.cast_signed()),
+        _ => i32::from(code),
+    };
+    let steps: [[[u8; 32]; 8]; R] =
+        from_fn(|r| from_fn(|j| from_fn(|i| w[(i + 5 * j + 11 * r) % 32] & mask ^ flip)));
+    let tokens: [[[i8; 4]; 8]; 4] =
+        from_fn(|t| from_fn(|j| from_fn(|i| a[(7 * t + 4 * j + i) % 32])));
+    let stored = steps.map(|steps| {
+        let mut out = [[0; 32]; 8];
+        s.store_codes(&steps.map(|step| s.bytes(&step)), &mut out);
+        out
+    });
+    let check = |got: [[S::F; R]; 4], first: usize, count: usize| {
+        for (t, got) in got.into_iter().enumerate() {
+            for (r, got) in got.into_iter().enumerate() {
+                let mut sums = [0.0; 8];
+                s.store(got, &mut sums);
+                let want: [f32; 8] = from_fn(|row| {
+                    let of_step = |j: usize| -> i32 {
+                        (0..4)
+                            .map(|i| weight(steps[r][j][4 * row + i]) * i32::from(tokens[t][j][i]))
+                            .sum()
+                    };
+                    (first..first + count).map(of_step).sum::<i32>() as f32
+                });
+                assert_eq!(sums, want, "token {t}, tile {r}, steps from {first}");
+            }
+        }
+    };
+    check(
+        s.products(codes, stored.each_ref(), tokens.each_ref()),
+        0,
+        8,
+    );
+    for half in 0..2 {
+        let w = stored.each_ref().map(|w| &w.as_chunks::<4>().0[half]);
+        let a = tokens.each_ref().map(|a| &a.as_chunks::<4>().0[half]);
+        check(s.products(codes, w, a), 4 * half, 4);
     }
 }
 
