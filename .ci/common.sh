@@ -69,3 +69,33 @@ same_text() {
     cmp "$ci/tiny.native.txt" "$ci/tiny.$name.txt" || fail "another text under $name than on this machine"
     echo "wattle run under $name: the same text as on this machine"
 }
+
+# arm_tools [COMMAND PACKAGE]...: what cross builds for aarch64 need, and each command from its package.
+#
+# Debian's own Rust (1.96) brings the aarch64 standard library as a package, so the cross build has a target folder and a
+# cargo of its own. QEMU gets no -L: with Debian's /usr/aarch64-linux-gnu the first pthread_create never returns (edge of
+# libc6-arm64-cross 2.36), while the loader and libc of libc6:arm64, found at their usual paths, work.
+arm=aarch64-unknown-linux-gnu
+arm_tools() {
+    local packages=() sudo=()
+    while [ $# -gt 0 ]; do
+        have "$1" || packages+=("$2")
+        shift 2
+    done
+    if ! { [ -x /usr/bin/cargo ] && [ -d /usr/lib/rustlib/$arm/lib ] && [ -e /lib/ld-linux-aarch64.so.1 ] &&
+        have aarch64-linux-gnu-gcc; }; then
+        have dpkg || fail "the ARM tests install Debian packages, and this system has no dpkg"
+        [ "$(id -u)" = 0 ] || sudo=(sudo)
+        "${sudo[@]}" dpkg --add-architecture arm64
+        packages+=(rustc-web cargo-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu libc6:arm64 libgcc-s1:arm64)
+    fi
+    [ ${#packages[@]} = 0 ] || apt_install "${packages[@]}"
+}
+
+# arm_release: builds the program as users get it, for aarch64; $arm_wattle is its path. The longer names (v0) tell which format
+# and which instruction set a function is compiled for, and change nothing else.
+arm_wattle=target/arm/$arm/release/wattle
+arm_release() {
+    RUSTC=/usr/bin/rustc CARGO_TARGET_DIR=target/arm RUSTFLAGS="-C symbol-mangling-version=v0" \
+        /usr/bin/cargo build --locked --release --bin wattle --target $arm
+}
