@@ -28,8 +28,9 @@ ABOVE = 1.10  # One that is as much above should raise it.
 CPUS = {
     "neon": ("cortex-a57", "cortex-a55"),  # A72; A53
     "neon_dot": ("neoverse-n1", "cortex-a55", "neoverse-n2"),  # A76; A55; A710 and A720
+    "neon_i8mm": ("neoverse-n2",),  # A710, A720
 }
-TIERS = {"Neon>": "neon", "Neon<Sdot>": "neon_dot"}
+TIERS = {"Neon>": "neon", "Neon<Sdot>": "neon_dot", "Neon<I8mm>": "neon_i8mm"}
 # What a kernel does: the name of its operation in the code, and the one in the table.
 KINDS = (
     (r"Few<(\w+), 1>", "gemv, 1 token"),
