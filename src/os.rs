@@ -29,7 +29,7 @@ pub use huge::Huge;
 pub use lend::Lend;
 pub use map::{Advice, Identity, Mapped};
 pub use pieces::Pieces;
-pub(crate) use queue::Queue;
+pub use queue::Queue;
 pub use slots::Slots;
 #[cfg(test)]
 pub(crate) use temp::Temp;

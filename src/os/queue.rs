@@ -19,7 +19,7 @@ const RUNS: usize = 16;
 
 /// Gives out each of `0..count` once.
 #[derive(Debug)]
-pub(crate) struct Queue {
+pub struct Queue {
     count: usize,
     runs: usize,
     /// Next of each run.
@@ -33,7 +33,7 @@ struct Line(AtomicUsize);
 
 impl Queue {
     /// Numbers below `count` for `workers` workers.
-    pub(crate) fn new(count: usize, workers: usize) -> Self {
+    pub fn new(count: usize, workers: usize) -> Self {
         let runs = workers.clamp(1, RUNS);
         Self {
             count,
@@ -43,7 +43,7 @@ impl Queue {
     }
 
     /// The next number for `worker`; `None` when all are given out.
-    pub(crate) fn next(&self, worker: usize) -> Option<usize> {
+    pub fn next(&self, worker: usize) -> Option<usize> {
         for i in 0..self.runs {
             let run = (worker + i) % self.runs;
             let (next, end) = (&self.next[run].0, start(run + 1, self.runs, self.count));
