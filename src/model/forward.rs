@@ -84,7 +84,9 @@ impl Transformer {
         let y = &mut b.y[..n * width];
 
         for (row, &token) in x.chunks_exact_mut(width).zip(tokens) {
-            weights.embedding.decode_row(token as usize, row);
+            weights
+                .embedding
+                .decode_row_with(token as usize, &mut b.row, row);
         }
         b.angles.fill(config, step.past, n);
         for (layer, cache) in weights.layers.iter().zip(caches) {

@@ -156,11 +156,17 @@ impl Matrix {
 
     /// Decodes row `i` into `out`, `(cols)`. Allocates when the rows are in tiles.
     pub fn decode_row(&self, i: usize, out: &mut [f32]) {
+        self.decode_row_with(i, &mut Vec::new(), out);
+    }
+
+    /// As [`decode_row`](Self::decode_row); allocates nothing when `scratch` has room for [`row_bytes`](Self::row_bytes).
+    pub fn decode_row_with(&self, i: usize, scratch: &mut Vec<u8>, out: &mut [f32]) {
         if self.tiles {
-            let (tile, mut row) = (i / TILE_ROWS, vec![0; self.row_bytes]);
+            let tile = i / TILE_ROWS;
             let tile = self.tile_range(tile..tile + 1);
-            wattle_kernels::unpack(self.format(), self.cols, tile, i % TILE_ROWS, &mut row);
-            wattle_kernels::decode(self.format(), &row, out);
+            scratch.resize(self.row_bytes, 0);
+            wattle_kernels::unpack(self.format(), self.cols, tile, i % TILE_ROWS, scratch);
+            wattle_kernels::decode(self.format(), scratch, out);
         } else {
             wattle_kernels::decode(self.format(), self.row_range(i..i + 1), out);
         }

@@ -5,7 +5,9 @@
 //! rows are packed, the pages of the file that held them are let go, so that memory never holds much more than the file. Rows that
 //! were decoded to memory of their own ([`crate::rare`]) are given back with the last piece of their tensor.
 //!
-//! Floats stay in the file, and so does the embedding, of which a token reads one row.
+//! Floats stay in the file, and so does the embedding, of which a token reads one row, unless it is the output too: its rows are taken
+//! out of the tiles then. The system maps 64 KB around each byte of a file that is read, so a long prompt would bring in most of it
+//! a second time.
 //!
 //! The tiles can be kept in a file (`store`), which the next start maps in place of packing.
 
@@ -69,7 +71,7 @@ pub(super) fn pack(
     if let Some(store) = &store {
         match store.open(pool) {
             Ok(Some((map, at))) => {
-                hand_out(factors, &layout, |range| {
+                hand_out(weights, &layout, |range| {
                     Bytes::Kept(map.clone(), at + range.start..at + range.end)
                 });
                 return Ok(Some(PackCache {
@@ -87,7 +89,7 @@ pub(super) fn pack(
     let_go(&mut factors, &layout);
     layout.fill(&mut memory, pool);
     let memory = Arc::new(memory);
-    hand_out(factors, &layout, |range| {
+    hand_out(weights, &layout, |range| {
         Bytes::Packed(Arc::clone(&memory), range)
     });
     Ok(store.map(|store| {
@@ -119,13 +121,13 @@ fn let_go(factors: &mut [Factor<'_>], layout: &Layout) {
     }
 }
 
-/// Gives each factor that goes in tiles its bytes.
+/// Gives each factor that goes in tiles its bytes, and the embedding those of the output that it is.
 fn hand_out(
-    factors: Vec<Factor<'_>>,
+    weights: &mut Weights,
     layout: &Layout,
     bytes: impl Fn(core::ops::Range<usize>) -> Bytes,
 ) {
-    for (factor, range) in factors.into_iter().zip(layout.ranges()) {
+    for (factor, range) in weights.factors().into_iter().zip(layout.ranges()) {
         if range.is_empty() {
             continue;
         }
@@ -134,5 +136,8 @@ fn hand_out(
             Factor::Matrix(matrix) => *matrix = matrix.packed(matrix.rows(), bytes),
             Factor::Stack(stack) => *stack = stack.packed(bytes),
         }
+    }
+    if weights.tied && weights.output.in_tiles() {
+        weights.embedding = weights.output.clone();
     }
 }

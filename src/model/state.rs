@@ -7,7 +7,7 @@ use super::attention::AttentionWork;
 use super::cache::{Cache, CacheType};
 use super::config::{Config, Heads};
 use super::ffn::FfnWork;
-use super::memory::zeros;
+use super::memory::{reserved, zeros};
 use super::step::Angles;
 use super::weights::{Attention, Ffn, Query, Weights};
 use crate::error::{Error, Result};
@@ -36,6 +36,8 @@ pub(crate) struct Buffers {
     pub(crate) h: Vec<f32>,
     /// `(T, n_embd)`, the output of a block.
     pub(crate) y: Vec<f32>,
+    /// `(row of the embedding)`, taken out of a tile.
+    pub(crate) row: Vec<u8>,
     pub(crate) angles: Angles,
     pub(crate) acts: ActBuffer,
     pub(crate) attention: AttentionWork,
@@ -122,6 +124,9 @@ impl Transformer {
             x: zeros(&[batch, config.n_embd])?,
             h: zeros(&[batch, config.n_embd])?,
             y: zeros(&[batch, config.n_embd])?,
+            row: reserved(weights.embedding.row_bytes(), || {
+                "a row of the embedding".into()
+            })?,
             angles: Angles::new(config.rope.pairs(), batch)?,
             acts: ActBuffer::new(batch, widest_input(config, weights))?,
             attention: AttentionWork::new(config, batch, q_lora_rank(weights), context)?,
