@@ -21,9 +21,10 @@ use std::sync::Arc;
 use super::matrix::Bytes;
 use super::weights::{Factor, Weights};
 use crate::error::{Error, Result};
-use crate::os::Huge;
+use crate::gguf::TensorBytes;
+use crate::os::{Advice, Huge};
 use crate::pool::Pool;
-use layout::Layout;
+use layout::{Layout, parts};
 use store::Store;
 
 /// What became of a file of packed weights.
@@ -86,8 +87,12 @@ pub(super) fn pack(
     }
     let mut memory = Huge::zeros(layout.bytes(), "the packed weights")?;
     // The pieces of the layout alone hold the rows from here on.
-    let_go(&mut factors, &layout);
+    let rows = let_go(&mut factors, &layout);
     layout.fill(&mut memory, pool);
+    // The first page that is read of a piece brings in the pages before it again.
+    for (map, range) in rows.iter().filter_map(TensorBytes::mapping) {
+        map.advise(range, Advice::DontNeed);
+    }
     let memory = Arc::new(memory);
     hand_out(weights, &layout, |range| {
         Bytes::Packed(Arc::clone(&memory), range)
@@ -108,17 +113,22 @@ pub(super) fn pack(
     }))
 }
 
-/// Lets go of the rows of each factor that goes in tiles.
-fn let_go(factors: &mut [Factor<'_>], layout: &Layout) {
+/// Lets go of the rows of each factor that goes in tiles; those of the file, which cost nothing.
+fn let_go(factors: &mut [Factor<'_>], layout: &Layout) -> Vec<TensorBytes> {
+    let mut of_file = Vec::new();
     for (factor, range) in factors.iter_mut().zip(layout.ranges()) {
         if range.is_empty() {
             continue;
+        }
+        if let Bytes::Mapped(tensor) = parts(factor).0.bytes() {
+            of_file.push(tensor.clone());
         }
         match factor {
             Factor::Matrix(matrix) => matrix.let_go(),
             Factor::Stack(stack) => stack.let_go(),
         }
     }
+    of_file
 }
 
 /// Gives each factor that goes in tiles its bytes, and the embedding those of the output that it is.
