@@ -7,7 +7,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
-use wattle_kernels::{Acts, Format, Isa, plan, quantize, reference, scale_len};
+use wattle_kernels::{Acts, Format, Isa, plan, quantize, reference, scale_len, sum_len};
 
 #[path = "../tests/common/weights.rs"]
 mod common;
@@ -35,8 +35,9 @@ fn products(c: &mut Criterion) {
             ));
             for isa in Isa::available() {
                 let (mut q, mut scales) = (vec![0; x.len()], vec![0.0; tokens * scale_len(COLS)]);
-                quantize(isa, &x, COLS, &mut q, &mut scales);
-                let acts = Acts::new(COLS, &x, &q, &scales);
+                let mut sums = vec![0; tokens * sum_len(COLS)];
+                quantize(isa, &x, COLS, &mut q, &mut scales, &mut sums);
+                let acts = Acts::new(COLS, &x, &q, &scales, &sums);
                 let kernel = plan(isa, format);
                 let mut out = vec![0.0; tokens * ROWS];
                 let mut run = || {

@@ -19,7 +19,7 @@
 //! Integer sums are exact on every instruction set; only f32 arithmetic may differ between them, by rounding.
 //!
 //! ```
-//! use wattle_kernels::{Acts, Format, Isa, matmul, quantize, scale_len};
+//! use wattle_kernels::{Acts, Format, Isa, matmul, quantize, scale_len, sum_len};
 //!
 //! // Two rows of 32 weights in Q8_0: a scale (1.0 as f16) and 32 bytes.
 //! let mut weights = [0u8; 68];
@@ -30,9 +30,11 @@
 //! let x = [1.0f32; 32];
 //! let isa = Isa::best();
 //! let (mut q, mut scales) = ([0i8; 32], [0.0f32; scale_len(32)]);
-//! quantize(isa, &x, 32, &mut q, &mut scales);
+//! let mut sums = [0i32; sum_len(32)];
+//! quantize(isa, &x, 32, &mut q, &mut scales, &mut sums);
 //! let mut out = [0.0f32; 2];
-//! matmul(isa, Format::Q8_0, &weights, 2, &Acts::new(32, &x, &q, &scales), &mut out);
+//! let acts = Acts::new(32, &x, &q, &scales, &sums);
+//! matmul(isa, Format::Q8_0, &weights, 2, &acts, &mut out);
 //! assert!((out[0] - 64.0).abs() < 1e-3);
 //! ```
 
@@ -49,7 +51,7 @@ mod simd;
 mod tile;
 
 pub use isa::Isa;
-pub use op::acts::{Acts, quantize, scale_len};
+pub use op::acts::{Acts, quantize, scale_len, sum_len};
 pub use op::attend::{Elems, Rows, mix, scores};
 pub use op::norm::rmsnorm;
 pub use op::read::read_all;

@@ -72,8 +72,10 @@ pub(crate) trait Tiled: Quant {
     const CODES: Codes;
     /// Whether the two halves of 32 weights have scales of their own.
     const HALVES: bool;
-    /// Whether weights have a minimum or offset, `m`.
+    /// Whether weights have a minimum of their own, `m`.
     const MIN: bool;
+    /// How far codes are above the weights that `d` multiplies; for signed codes without what an instruction wants added.
+    const ABOVE: u8;
 
     /// Unpacks block `b` of eight rows, group by group.
     fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>);

@@ -124,12 +124,17 @@ pub(crate) trait Simd: Copy {
 
     /// Four bits of each row's word, spread: byte `4r + i` is 0xff where bit `4j + i` of word r is set, else 0.
     fn spread(self, words: Self::B, j: usize) -> Self::B;
-    /// `sum over j and i of w[j][4r + i] * a[j][i]` for each row r; weights 0 to 15, at most 8 steps.
-    fn rows_u4<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J]) -> Self::N;
+    /// `sum * times` in every row: what the sums of products start from.
+    fn start(self, sum: i32, times: i32) -> Self::N;
+    /// `start` plus the sum over j and i of `w[j][4r + i] * a[j][i]` for each row r; weights 0 to 15, at most 8 steps.
+    fn rows_u4<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J], start: Self::N)
+    -> Self::N;
     /// The same for weights 0 to 63.
-    fn rows_u6<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J]) -> Self::N;
+    fn rows_u6<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J], start: Self::N)
+    -> Self::N;
     /// The same for weights -128 to 127 with [`Simd::BIAS`] added: the sum is that of the biased weights.
-    fn rows_i8<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J]) -> Self::N;
+    fn rows_i8<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J], start: Self::N)
+    -> Self::N;
     /// Stores a group's codes in the order in which `products` wants them; half of them fill half of the bytes.
     #[inline(always)]
     fn store_codes(self, codes: &[Self::B; 8], out: &mut [[u8; 32]; 8]) {
@@ -137,16 +142,17 @@ pub(crate) trait Simd: Copy {
             self.store_b(codes[j], &mut out[j]);
         }
     }
-    /// `rows_u4`, `rows_u6` or `rows_i8`, as the codes are, of `R` tiles that `store_codes` stored with each of `T` tokens; as f32,
-    /// exactly, for which some have a shorter way than `to_f`.
+    /// `rows_u4`, `rows_u6` or `rows_i8`, as the codes are, of `R` tiles that `store_codes` stored with each of `T` tokens, each with
+    /// its start; as f32, exactly, for which some have a shorter way than `to_f`.
     #[inline(always)]
     fn products<const R: usize, const T: usize, const J: usize>(
         self,
         codes: Codes,
         w: [&[[u8; 32]; J]; R],
         a: [&[[i8; 4]; J]; T],
+        starts: [i32; T],
     ) -> [[Self::F; R]; T] {
-        one_by_one(self, codes, w, a)
+        one_by_one(self, codes, w, a, starts)
     }
     /// A little-endian u32 a row.
     fn load_n(self, x: &[u8; 32]) -> Self::N;
@@ -232,13 +238,15 @@ pub(crate) fn one_by_one<S: Simd, const R: usize, const T: usize, const J: usize
     codes: Codes,
     w: [&[[u8; 32]; J]; R],
     a: [&[[i8; 4]; J]; T],
+    starts: [i32; T],
 ) -> [[S::F; R]; T] {
     each!(T, |t| each!(R, |r| {
         let w = each!(J, |j| s.bytes(&w[r][j]));
+        let start = s.start(starts[t], 1);
         s.to_f(match codes {
-            Codes::U4 => s.rows_u4(&w, a[t]),
-            Codes::U6 => s.rows_u6(&w, a[t]),
-            Codes::I8 => s.rows_i8(&w, a[t]),
+            Codes::U4 => s.rows_u4(&w, a[t], start),
+            Codes::U6 => s.rows_u6(&w, a[t], start),
+            Codes::I8 => s.rows_i8(&w, a[t], start),
         })
     }))
 }

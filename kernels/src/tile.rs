@@ -96,7 +96,7 @@ pub(crate) enum Codes {
     I8,
 }
 
-/// 32 weights of eight rows: `weight = d * code + m`, with one `d` and `m` for each half.
+/// 32 weights of eight rows: `weight = d * (code - above) + m`, with one `d` and `m` for each half and [`Tiled::ABOVE`].
 #[derive(Clone, Copy)]
 pub(crate) struct Group<S: Simd> {
     /// Codes 4j to 4j + 3 of each row.
@@ -115,10 +115,10 @@ impl<S: Simd> Group<S> {
         Group { codes, d, m }
     }
 
-    /// Signed codes with [`Simd::BIAS`] added, which the minimum takes off again.
+    /// One scale and no minimum.
     #[inline(always)]
-    pub(crate) fn biased(s: S, codes: [S::B; 8], d: S::F) -> Self {
-        Group::new(codes, d, s.mul(d, s.splat(-f32::from(S::BIAS))))
+    pub(crate) fn symmetric(codes: [S::B; 8], d: S::F) -> Self {
+        Group::new(codes, d, d)
     }
 }
 

@@ -6,7 +6,7 @@ mod common;
 use common::{Rng, rows_of};
 use wattle_kernels::{
     Acts, Format, Isa, TILE_ROWS, decode, matmul, pack, plan, quantize, reference, scale_len,
-    tile_bytes, unpack,
+    sum_len, tile_bytes, unpack,
 };
 
 /// Rows and columns to try: one block, several, more rows than a panel, tails for the formats that have them.
@@ -34,7 +34,8 @@ fn expected(format: Format, weights: &[u8], rows: usize, x: &[f32], cols: usize)
             vec![0.0; x.len() / cols * scale_len(cols)],
         );
         // Every instruction set quantises to the same bits: tests/ops.rs.
-        quantize(Isa::best(), x, cols, &mut q, &mut scales);
+        let mut sums = vec![0; x.len() / cols * sum_len(cols)];
+        quantize(Isa::best(), x, cols, &mut q, &mut scales, &mut sums);
         q.iter()
             .enumerate()
             .map(|(i, q)| f32::from(*q) * scales[i / cols * scale_len(cols) + i % cols / 32])
@@ -70,13 +71,14 @@ fn run(isa: Isa, format: Format, weights: &[u8], rows: usize, x: &[f32], cols: u
     let mut out = vec![f32::NAN; tokens * rows];
     if format.needs_int8() {
         let (mut q, mut scales) = (vec![0; x.len()], vec![0.0; tokens * scale_len(cols)]);
-        quantize(isa, x, cols, &mut q, &mut scales);
+        let mut sums = vec![0; tokens * sum_len(cols)];
+        quantize(isa, x, cols, &mut q, &mut scales, &mut sums);
         matmul(
             isa,
             format,
             weights,
             rows,
-            &Acts::new(cols, x, &q, &scales),
+            &Acts::new(cols, x, &q, &scales, &sums),
             &mut out,
         );
     } else {
@@ -97,9 +99,10 @@ fn run_tiles(
     let tiles = tiles_of(format, weights, rows, cols)?;
     let tokens = x.len() / cols;
     let (mut q, mut scales) = (vec![0; x.len()], vec![0.0; tokens * scale_len(cols)]);
-    quantize(isa, x, cols, &mut q, &mut scales);
+    let mut sums = vec![0; tokens * sum_len(cols)];
+    quantize(isa, x, cols, &mut q, &mut scales, &mut sums);
     let mut out = vec![f32::NAN; tokens * rows];
-    let acts = Acts::new(cols, x, &q, &scales);
+    let acts = Acts::new(cols, x, &q, &scales, &sums);
     plan(isa, format).multiply_tiles(&tiles, rows, &acts, &mut |t, r, values| {
         out[t * rows + r..][..values.len()].copy_from_slice(values);
     });

@@ -8,7 +8,7 @@ mod common;
 use common::Rng;
 use wattle_kernels::{
     Elems, Isa, RopeKind, Rows, add, axpy, dot, mix, quantize, reference, rmsnorm, rope, scale_len,
-    scores, silu_mul, softmax, store_f16,
+    scores, silu_mul, softmax, store_f16, sum_len,
 };
 
 const LENGTHS: [usize; 14] = [1, 2, 7, 8, 9, 15, 16, 31, 32, 33, 63, 64, 100, 577];
@@ -341,8 +341,10 @@ fn quantised_activations_are_near_and_their_sums_exact() {
     let mut first: Option<(Vec<i8>, Vec<f32>)> = None;
     for isa in Isa::available() {
         let (mut q, mut scales) = (vec![99; x.len()], vec![f32::NAN; tokens * scale_len(cols)]);
-        quantize(isa, &x, cols, &mut q, &mut scales);
+        let mut sums = vec![i32::MAX; tokens * sum_len(cols)];
+        quantize(isa, &x, cols, &mut q, &mut scales, &mut sums);
         for t in 0..tokens {
+            let (q32, q16) = sums[t * sum_len(cols)..][..sum_len(cols)].split_at(3);
             let (q, x) = (&q[t * cols..][..cols], &x[t * cols..][..cols]);
             let scales = &scales[t * scale_len(cols)..][..scale_len(cols)];
             let (d, s32, s16) = (&scales[..3], &scales[3..6], &scales[6..]);
@@ -357,10 +359,12 @@ fn quantised_activations_are_near_and_their_sums_exact() {
             }
             for half in 0..6 {
                 let sum: i32 = q[half * 16..][..16].iter().map(|q| i32::from(*q)).sum();
+                assert_eq!(q16[half], sum);
                 assert_eq!(s16[half], d[half / 2] * sum as f32);
             }
             for block in 0..3 {
                 let sum: i32 = q[block * 32..][..32].iter().map(|q| i32::from(*q)).sum();
+                assert_eq!(q32[block], sum);
                 assert_eq!(s32[block], d[block] * sum as f32);
             }
         }

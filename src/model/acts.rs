@@ -1,6 +1,6 @@
 //! Activations on their way into a product: quantised to int8 in blocks of 32, with the floats beside them.
 
-use wattle_kernels::{Acts, Isa, quantize, scale_len};
+use wattle_kernels::{Acts, Isa, quantize, scale_len, sum_len};
 
 use super::memory::{filled, zeros};
 use crate::error::Result;
@@ -14,14 +14,18 @@ pub(crate) struct ActBuffer {
     q: Vec<i8>,
     /// Scales and sums, row by row.
     scales: Vec<f32>,
+    /// Integer sums, row by row.
+    sums: Vec<i32>,
 }
 
 impl ActBuffer {
     /// Room for `rows` rows of `width` activations.
     pub(crate) fn new(rows: usize, width: usize) -> Result<Self> {
         let q = filled(0, &[rows, width], "the activations of a batch")?;
-        let scales = zeros(&[scale_len(q.len().next_multiple_of(BLOCK))])?;
-        Ok(Self { q, scales })
+        let blocks = q.len().next_multiple_of(BLOCK);
+        let scales = zeros(&[scale_len(blocks)])?;
+        let sums = filled(0, &[sum_len(blocks)], "the activations of a batch")?;
+        Ok(Self { q, scales, sums })
     }
 
     /// The rows of `x`, `(tokens, cols)`, ready for a product.
@@ -33,7 +37,8 @@ impl ActBuffer {
         }
         let q = &mut self.q[..x.len()];
         let scales = &mut self.scales[..scale_len(x.len())];
-        quantize(isa, x, cols, q, scales);
-        Acts::new(cols, x, q, scales)
+        let sums = &mut self.sums[..sum_len(x.len())];
+        quantize(isa, x, cols, q, scales, sums);
+        Acts::new(cols, x, q, scales, sums)
     }
 }

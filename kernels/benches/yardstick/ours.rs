@@ -1,6 +1,6 @@
 //! How ours is called: the only file here that knows the interface of the kernels.
 
-use wattle_kernels::{Acts, Format, Isa, Kernel, plan, quantize, scale_len};
+use wattle_kernels::{Acts, Format, Isa, Kernel, plan, quantize, scale_len, sum_len};
 
 use crate::case::{Case, Rounding};
 use crate::{Contender, Entry};
@@ -36,6 +36,7 @@ struct Ours {
     x: Vec<f32>,
     q: Vec<i8>,
     scales: Vec<f32>,
+    sums: Vec<i32>,
     out: Vec<f32>,
 }
 
@@ -50,6 +51,7 @@ impl Ours {
             x: case.x.clone(),
             q: vec![0; case.x.len()],
             scales: vec![0.0; tokens * scale_len(case.cols)],
+            sums: vec![0; tokens * sum_len(case.cols)],
             out: vec![0.0; tokens * case.rows],
         }
     }
@@ -64,8 +66,9 @@ impl Contender for Ours {
                 self.cols,
                 &mut self.q,
                 &mut self.scales,
+                &mut self.sums,
             );
-            Acts::new(self.cols, &self.x, &self.q, &self.scales)
+            Acts::new(self.cols, &self.x, &self.q, &self.scales, &self.sums)
         } else {
             Acts::floats(self.cols, &self.x)
         };

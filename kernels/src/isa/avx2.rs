@@ -27,11 +27,14 @@ pub(super) trait Products: Copy {
     /// `u` at most 128; no pair of products beyond i16.
     fn dot(self, u: __m256i, i: __m256i) -> __m256i;
     /// Sum of the products of `u`, 0 to 15, with the same four activations in every lane.
-    fn rows_u4<const J: usize>(self, u: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i;
+    fn rows_u4<const J: usize>(self, u: &[__m256i; J], a: &[[i8; 4]; J], start: __m256i)
+    -> __m256i;
     /// The same for 0 to 63.
-    fn rows_u6<const J: usize>(self, u: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i;
+    fn rows_u6<const J: usize>(self, u: &[__m256i; J], a: &[[i8; 4]; J], start: __m256i)
+    -> __m256i;
     /// The same for signed bytes with [`Self::BIAS`] added.
-    fn rows_i8<const J: usize>(self, w: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i;
+    fn rows_i8<const J: usize>(self, w: &[__m256i; J], a: &[[i8; 4]; J], start: __m256i)
+    -> __m256i;
     /// See [`Simd::products`].
     #[inline(always)]
     fn products<const R: usize, const T: usize, const J: usize>(
@@ -39,11 +42,12 @@ pub(super) trait Products: Copy {
         codes: Codes,
         w: [&[[u8; 32]; J]; R],
         a: [&[[i8; 4]; J]; T],
+        starts: [i32; T],
     ) -> [[__m256; R]; T]
     where
         Avx2<Self>: Simd<F = __m256>,
     {
-        one_by_one(Avx2(self), codes, w, a)
+        one_by_one(Avx2(self), codes, w, a, starts)
     }
 }
 
@@ -94,7 +98,12 @@ impl Products for Maddubs {
         unsafe { _mm256_madd_epi16(_mm256_maddubs_epi16(u, i), _mm256_set1_epi16(1)) }
     }
     #[inline(always)]
-    fn rows_u4<const J: usize>(self, u: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i {
+    fn rows_u4<const J: usize>(
+        self,
+        u: &[__m256i; J],
+        a: &[[i8; 4]; J],
+        start: __m256i,
+    ) -> __m256i {
         const { assert!(J <= 8, "8 * 2 * 15 * 127 = 30480 fits i16, more do not") }
         // SAFETY: the token proves AVX2.
         unsafe {
@@ -102,15 +111,20 @@ impl Products for Maddubs {
             for j in 1..J {
                 sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(u[j], four(a[j])));
             }
-            _mm256_madd_epi16(sum, _mm256_set1_epi16(1))
+            _mm256_add_epi32(start, _mm256_madd_epi16(sum, _mm256_set1_epi16(1)))
         }
     }
     #[inline(always)]
-    fn rows_u6<const J: usize>(self, u: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i {
+    fn rows_u6<const J: usize>(
+        self,
+        u: &[__m256i; J],
+        a: &[[i8; 4]; J],
+        start: __m256i,
+    ) -> __m256i {
         // Two steps at a time: 2 * 2 * 63 * 127 = 32004 fits i16.
         // SAFETY: the token proves AVX2.
         unsafe {
-            let mut sum = _mm256_setzero_si256();
+            let mut sum = start;
             for (u, a) in u.as_chunks::<2>().0.iter().zip(a.as_chunks::<2>().0) {
                 let low = _mm256_maddubs_epi16(u[0], four(a[0]));
                 let both = _mm256_add_epi16(low, _mm256_maddubs_epi16(u[1], four(a[1])));
@@ -120,10 +134,15 @@ impl Products for Maddubs {
         }
     }
     #[inline(always)]
-    fn rows_i8<const J: usize>(self, w: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i {
+    fn rows_i8<const J: usize>(
+        self,
+        w: &[__m256i; J],
+        a: &[[i8; 4]; J],
+        start: __m256i,
+    ) -> __m256i {
         // SAFETY: the token proves AVX2.
         unsafe {
-            let mut sum = _mm256_setzero_si256();
+            let mut sum = start;
             for j in 0..J {
                 let signed = _mm256_sign_epi8(four(a[j]), w[j]);
                 sum = _mm256_add_epi32(sum, self.dot(_mm256_abs_epi8(w[j]), signed));
@@ -324,16 +343,36 @@ impl<P: Products> Simd for Avx2<P> {
         }
     }
     #[inline(always)]
-    fn rows_u4<const J: usize>(self, w: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i {
-        self.0.rows_u4(w, a)
+    fn start(self, sum: i32, times: i32) -> __m256i {
+        // SAFETY: the token proves AVX2. With a power of two the product is a shift.
+        unsafe { _mm256_mullo_epi32(_mm256_set1_epi32(sum), _mm256_set1_epi32(times)) }
     }
     #[inline(always)]
-    fn rows_u6<const J: usize>(self, w: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i {
-        self.0.rows_u6(w, a)
+    fn rows_u4<const J: usize>(
+        self,
+        w: &[__m256i; J],
+        a: &[[i8; 4]; J],
+        start: __m256i,
+    ) -> __m256i {
+        self.0.rows_u4(w, a, start)
     }
     #[inline(always)]
-    fn rows_i8<const J: usize>(self, w: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i {
-        self.0.rows_i8(w, a)
+    fn rows_u6<const J: usize>(
+        self,
+        w: &[__m256i; J],
+        a: &[[i8; 4]; J],
+        start: __m256i,
+    ) -> __m256i {
+        self.0.rows_u6(w, a, start)
+    }
+    #[inline(always)]
+    fn rows_i8<const J: usize>(
+        self,
+        w: &[__m256i; J],
+        a: &[[i8; 4]; J],
+        start: __m256i,
+    ) -> __m256i {
+        self.0.rows_i8(w, a, start)
     }
     #[inline(always)]
     fn products<const R: usize, const T: usize, const J: usize>(
@@ -341,8 +380,9 @@ impl<P: Products> Simd for Avx2<P> {
         codes: Codes,
         w: [&[[u8; 32]; J]; R],
         a: [&[[i8; 4]; J]; T],
+        starts: [i32; T],
     ) -> [[__m256; R]; T] {
-        self.0.products(codes, w, a)
+        self.0.products(codes, w, a, starts)
     }
     #[inline(always)]
     fn load_n(self, x: &[u8; 32]) -> __m256i {

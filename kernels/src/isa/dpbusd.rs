@@ -12,14 +12,23 @@ macro_rules! dpbusd {
                 unsafe { $dpbusd(_mm256_setzero_si256(), u, i) }
             }
             #[inline(always)]
-            fn rows_u4<const J: usize>(self, u: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i {
+            fn rows_u4<const J: usize>(
+                self,
+                u: &[__m256i; J],
+                a: &[[i8; 4]; J],
+                start: __m256i,
+            ) -> __m256i {
+                const { assert!(J.is_multiple_of(2), "two sums, each half as long a chain") }
                 // SAFETY: the token proves the instruction.
                 unsafe {
-                    let mut sum = _mm256_setzero_si256();
-                    for j in 0..J {
-                        sum = $dpbusd(sum, u[j], super::avx2::four(a[j]));
+                    let mut sums = [start, _mm256_setzero_si256()];
+                    for j in 0..J / 2 {
+                        for half in 0..2 {
+                            let j = half * (J / 2) + j;
+                            sums[half] = $dpbusd(sums[half], u[j], super::avx2::four(a[j]));
+                        }
                     }
-                    sum
+                    _mm256_add_epi32(sums[0], sums[1])
                 }
             }
             #[inline(always)]
@@ -28,10 +37,11 @@ macro_rules! dpbusd {
                 _: crate::tile::Codes,
                 w: [&[[u8; 32]; J]; R],
                 a: [&[[i8; 4]; J]; T],
+                starts: [i32; T],
             ) -> [[__m256; R]; T] {
                 // SAFETY: the token proves the instruction; the arrays are as long as the loads.
                 unsafe {
-                    let mut sums = [[_mm256_setzero_si256(); R]; T];
+                    let mut sums = crate::simd::each!(T, |t| [_mm256_set1_epi32(starts[t]); R]);
                     for j in 0..J {
                         let w =
                             crate::simd::each!(R, |r| _mm256_loadu_si256(w[r][j].as_ptr().cast()));
@@ -48,12 +58,22 @@ macro_rules! dpbusd {
                 }
             }
             #[inline(always)]
-            fn rows_u6<const J: usize>(self, u: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i {
-                self.rows_u4(u, a)
+            fn rows_u6<const J: usize>(
+                self,
+                u: &[__m256i; J],
+                a: &[[i8; 4]; J],
+                start: __m256i,
+            ) -> __m256i {
+                self.rows_u4(u, a, start)
             }
             #[inline(always)]
-            fn rows_i8<const J: usize>(self, w: &[__m256i; J], a: &[[i8; 4]; J]) -> __m256i {
-                self.rows_u4(w, a)
+            fn rows_i8<const J: usize>(
+                self,
+                w: &[__m256i; J],
+                a: &[[i8; 4]; J],
+                start: __m256i,
+            ) -> __m256i {
+                self.rows_u4(w, a, start)
             }
         }
     };

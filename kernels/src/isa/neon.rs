@@ -30,11 +30,12 @@ pub(super) trait Products: Copy {
     fn dot_i8(self, w: Pair, a: Pair) -> int32x4_t;
     /// 16 weights of 0 to 63 times activations.
     fn dot_half(self, w: int8x16_t, a: int8x16_t) -> int32x4_t;
-    /// Eight rows times the same four activations a step; a sum of `F` steps fits i16.
+    /// `start` plus eight rows times the same four activations a step; a sum of `F` steps fits i16.
     fn rows<const F: usize, const J: usize>(
         self,
         w: &[[uint8x16_t; 2]; J],
         a: &[[i8; 4]; J],
+        start: [int32x4_t; 2],
     ) -> [int32x4_t; 2];
     /// See [`Simd::store_codes`].
     #[inline(always)]
@@ -50,8 +51,9 @@ pub(super) trait Products: Copy {
         codes: Codes,
         w: [&[[u8; 32]; J]; R],
         a: [&[[i8; 4]; J]; T],
+        starts: [i32; T],
     ) -> [[[float32x4_t; 2]; R]; T] {
-        one_by_one(Neon(self), codes, w, a)
+        one_by_one(Neon(self), codes, w, a, starts)
     }
 }
 
@@ -98,6 +100,7 @@ impl Products for Widening {
         self,
         w: &[[uint8x16_t; 2]; J],
         a: &[[i8; 4]; J],
+        start: [int32x4_t; 2],
     ) -> [int32x4_t; 2] {
         // SAFETY: the token proves NEON.
         unsafe {
@@ -117,7 +120,11 @@ impl Products for Widening {
                     sums[half][1] = vpadalq_s16(sums[half][1], high);
                 }
             }
-            sums.map(|[low, high]| vpaddq_s32(low, high))
+            let [[a, b], [c, d]] = sums;
+            [
+                vaddq_s32(start[0], vpaddq_s32(a, b)),
+                vaddq_s32(start[1], vpaddq_s32(c, d)),
+            ]
         }
     }
     #[inline(always)]
@@ -308,16 +315,36 @@ impl<P: Products> Simd for Neon<P> {
         }
     }
     #[inline(always)]
-    fn rows_u4<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J]) -> Self::N {
-        self.0.rows::<8, J>(w, a)
+    fn start(self, sum: i32, times: i32) -> Self::N {
+        // SAFETY: the token proves NEON.
+        unsafe { [vmulq_n_s32(vdupq_n_s32(sum), times); 2] }
     }
     #[inline(always)]
-    fn rows_u6<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J]) -> Self::N {
-        self.0.rows::<4, J>(w, a)
+    fn rows_u4<const J: usize>(
+        self,
+        w: &[Self::B; J],
+        a: &[[i8; 4]; J],
+        start: Self::N,
+    ) -> Self::N {
+        self.0.rows::<8, J>(w, a, start)
     }
     #[inline(always)]
-    fn rows_i8<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J]) -> Self::N {
-        self.0.rows::<2, J>(w, a)
+    fn rows_u6<const J: usize>(
+        self,
+        w: &[Self::B; J],
+        a: &[[i8; 4]; J],
+        start: Self::N,
+    ) -> Self::N {
+        self.0.rows::<4, J>(w, a, start)
+    }
+    #[inline(always)]
+    fn rows_i8<const J: usize>(
+        self,
+        w: &[Self::B; J],
+        a: &[[i8; 4]; J],
+        start: Self::N,
+    ) -> Self::N {
+        self.0.rows::<2, J>(w, a, start)
     }
     #[inline(always)]
     fn store_codes(self, codes: &[Self::B; 8], out: &mut [[u8; 32]; 8]) {
@@ -329,8 +356,9 @@ impl<P: Products> Simd for Neon<P> {
         codes: Codes,
         w: [&[[u8; 32]; J]; R],
         a: [&[[i8; 4]; J]; T],
+        starts: [i32; T],
     ) -> [[Self::F; R]; T] {
-        self.0.products(codes, w, a)
+        self.0.products(codes, w, a, starts)
     }
     #[inline(always)]
     fn load_n(self, x: &[u8; 32]) -> Self::N {

@@ -88,10 +88,11 @@ impl Products for Sdot {
         self,
         w: &[[uint8x16_t; 2]; J],
         a: &[[i8; 4]; J],
+        start: [int32x4_t; 2],
     ) -> [int32x4_t; 2] {
         // SAFETY: the token proves NEON; four steps of activations are as long as the load.
         unsafe {
-            let mut sums = [vdupq_n_s32(0); 2];
+            let mut sums = start;
             for (w, a) in w.as_chunks::<4>().0.iter().zip(a.as_chunks::<4>().0) {
                 let a = vld1q_s8(a.as_ptr().cast());
                 for half in 0..2 {

@@ -68,7 +68,7 @@ fn smmla(_: I8mm, mut acc: int32x4_t, w: int8x16_t, a: int8x16_t) -> int32x4_t {
 }
 
 /// What sums start from: the bits of 3 * 2^22 as f32 are an integer that, with n added, are the bits of 3 * 2^22 + n, as long as n
-/// is within 2^22. 32 * 128 * 127 is an eighth of that. The subtraction is exact, and on Neoverse N2 takes a quarter of `scvtf`.
+/// is within 2^22. 32 * 128 * 127, and as much of a start, are a quarter of that. The subtraction is exact, and on Neoverse N2 takes a quarter of `scvtf`.
 const MAGIC: f32 = 12_582_912.0;
 
 /// A sum that started from [`MAGIC`].
@@ -130,8 +130,9 @@ impl Products for I8mm {
         self,
         w: &[[uint8x16_t; 2]; J],
         a: &[[i8; 4]; J],
+        start: [int32x4_t; 2],
     ) -> [int32x4_t; 2] {
-        self.0.rows::<F, J>(w, a)
+        self.0.rows::<F, J>(w, a, start)
     }
     #[inline(always)]
     fn dot_half(self, w: int8x16_t, a: int8x16_t) -> int32x4_t {
@@ -159,13 +160,19 @@ impl Products for I8mm {
         _: Codes,
         w: [&[[u8; 32]; J]; R],
         a: [&[[i8; 4]; J]; T],
+        starts: [i32; T],
     ) -> [[[float32x4_t; 2]; R]; T] {
         const { assert!(J == 4 || J == 8, "fours are unrolled by hand") }
         const { assert!(T.is_multiple_of(2), "tokens come in pairs") }
         // SAFETY: the token proves NEON.
         unsafe {
             // Of tokens t and t + 1 where t is even, and of tile r, four times two rows.
-            let mut sums = [[[vreinterpretq_s32_f32(vdupq_n_f32(MAGIC)); 4]; R]; T];
+            let magic = vreinterpretq_s32_f32(vdupq_n_f32(MAGIC));
+            let mut sums = each!(T, |t| {
+                let (even, odd) = (starts[t / 2 * 2], starts[t / 2 * 2 + 1]);
+                let of_both = vzip1q_s32(vdupq_n_s32(even), vdupq_n_s32(odd));
+                [[vaddq_s32(magic, of_both); 4]; R]
+            });
             four_steps(self, 0, w, a, &mut sums);
             if J == 8 {
                 four_steps(self, 1, w, a, &mut sums);

@@ -57,10 +57,10 @@ fn eighths(w: &[u8; 32], a: &[u8; 32], from: usize, to: usize) -> [i32; 8] {
     out.map(i32::from)
 }
 
-/// Eight rows times the same activations, four columns a step.
+/// `start` plus eight rows times the same activations, four columns a step.
 #[inline(always)]
-fn rows<const J: usize>(w: &[[u8; 32]; J], a: &[[i8; 4]; J]) -> [i32; 8] {
-    let mut out = [0; 8];
+fn rows<const J: usize>(w: &[[u8; 32]; J], a: &[[i8; 4]; J], start: [i32; 8]) -> [i32; 8] {
+    let mut out = start;
     for (w, a) in w.iter().zip(a) {
         for r in 0..8 {
             for i in 0..4 {
@@ -177,16 +177,35 @@ impl Simd for Scalar {
         })
     }
     #[inline(always)]
-    fn rows_u4<const J: usize>(self, w: &[[u8; 32]; J], a: &[[i8; 4]; J]) -> [i32; 8] {
-        rows(w, a)
+    fn start(self, sum: i32, times: i32) -> [i32; 8] {
+        [sum * times; 8]
     }
     #[inline(always)]
-    fn rows_u6<const J: usize>(self, w: &[[u8; 32]; J], a: &[[i8; 4]; J]) -> [i32; 8] {
-        rows(w, a)
+    fn rows_u4<const J: usize>(
+        self,
+        w: &[[u8; 32]; J],
+        a: &[[i8; 4]; J],
+        start: [i32; 8],
+    ) -> [i32; 8] {
+        rows(w, a, start)
     }
     #[inline(always)]
-    fn rows_i8<const J: usize>(self, w: &[[u8; 32]; J], a: &[[i8; 4]; J]) -> [i32; 8] {
-        rows(w, a)
+    fn rows_u6<const J: usize>(
+        self,
+        w: &[[u8; 32]; J],
+        a: &[[i8; 4]; J],
+        start: [i32; 8],
+    ) -> [i32; 8] {
+        rows(w, a, start)
+    }
+    #[inline(always)]
+    fn rows_i8<const J: usize>(
+        self,
+        w: &[[u8; 32]; J],
+        a: &[[i8; 4]; J],
+        start: [i32; 8],
+    ) -> [i32; 8] {
+        rows(w, a, start)
     }
     #[inline(always)]
     fn load_n(self, x: &[u8; 32]) -> [i32; 8] {

@@ -301,7 +301,17 @@ impl Simd for Sse41 {
         both!(_mm_cmpeq_epi8, both!(_mm_and_si128, found; bit); bit)
     }
     #[inline(always)]
-    fn rows_u4<const J: usize>(self, w: &[Pair; J], a: &[[i8; 4]; J]) -> [__m128i; 2] {
+    fn start(self, sum: i32, times: i32) -> [__m128i; 2] {
+        // SAFETY: the token proves SSE4.1.
+        unsafe { [_mm_set1_epi32(sum * times); 2] }
+    }
+    #[inline(always)]
+    fn rows_u4<const J: usize>(
+        self,
+        w: &[Pair; J],
+        a: &[[i8; 4]; J],
+        start: [__m128i; 2],
+    ) -> [__m128i; 2] {
         const { assert!(J <= 8, "8 * 2 * 15 * 127 = 30480 fits i16, more do not") }
         const { assert!(J.is_multiple_of(4), "steps come in fours") }
         let mut sums = self.splat_b(0);
@@ -311,12 +321,21 @@ impl Simd for Sse41 {
                 sums = both!(_mm_add_epi16, sums, both!(_mm_maddubs_epi16, w[j]; a[j]));
             }
         }
-        [widen_sums(sums[0]), widen_sums(sums[1])]
+        both!(
+            _mm_add_epi32,
+            start,
+            [widen_sums(sums[0]), widen_sums(sums[1])]
+        )
     }
     #[inline(always)]
-    fn rows_u6<const J: usize>(self, w: &[Pair; J], a: &[[i8; 4]; J]) -> [__m128i; 2] {
+    fn rows_u6<const J: usize>(
+        self,
+        w: &[Pair; J],
+        a: &[[i8; 4]; J],
+        start: [__m128i; 2],
+    ) -> [__m128i; 2] {
         const { assert!(J.is_multiple_of(4), "steps come in fours") }
-        let mut sums = self.splat_b(0);
+        let mut sums = start;
         for (w, a) in w.as_chunks::<4>().0.iter().zip(a.as_chunks::<4>().0) {
             let a = fours(a);
             // Two steps at a time: 2 * 2 * 63 * 127 = 32004 fits i16.
@@ -334,9 +353,14 @@ impl Simd for Sse41 {
         sums
     }
     #[inline(always)]
-    fn rows_i8<const J: usize>(self, w: &[Pair; J], a: &[[i8; 4]; J]) -> [__m128i; 2] {
+    fn rows_i8<const J: usize>(
+        self,
+        w: &[Pair; J],
+        a: &[[i8; 4]; J],
+        start: [__m128i; 2],
+    ) -> [__m128i; 2] {
         const { assert!(J.is_multiple_of(4), "steps come in fours") }
-        let mut sums = self.splat_b(0);
+        let mut sums = start;
         for (w, a) in w.as_chunks::<4>().0.iter().zip(a.as_chunks::<4>().0) {
             let a = fours(a);
             for j in 0..4 {

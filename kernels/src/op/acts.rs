@@ -2,12 +2,13 @@
 //!
 //! A block of 32 activations becomes int8 with one f32 scale, `d = max|x| / 127`, rounded to nearest (ties to even); no value is
 //! -128, on which the integer kernels rely. With it come the sums that formats with a minimum or an offset need,
-//! `d * sum(q)` over 32 and over 16, so that a row pays one multiplication for its minimum and not 32.
+//! `d * sum(q)` over 32 and over 16, so that a row pays one multiplication for its minimum and not 32; and, for products that start
+//! from what a constant offset of the weights comes to, `sum(q)` itself.
 //!
-//! All f32 companions of a row lie together, `scale_len(cols)` floats in all:
+//! All companions of a row lie together, `scale_len(cols)` floats and `sum_len(cols)` integers in all:
 //!
 //! ```text
-//!   d: cols/32 | s32: cols/32 | s16: cols/16
+//!   scales   d: cols/32 | s32: cols/32 | s16: cols/16        sums   q32: cols/32 | q16: cols/16
 //! ```
 //!
 //! A block that holds an infinity or NaN gets the scale NaN, so that what is wrong stays visible in the result.
@@ -23,6 +24,11 @@ pub const fn scale_len(cols: usize) -> usize {
     cols / BLOCK * 4
 }
 
+/// Integers that go with a row of `cols` quantised activations: sums.
+pub const fn sum_len(cols: usize) -> usize {
+    cols / BLOCK * 3
+}
+
 /// Rows of activations, one a token, for [`crate::matmul`].
 #[derive(Clone, Copy, Debug)]
 pub struct Acts<'a> {
@@ -31,18 +37,26 @@ pub struct Acts<'a> {
     x: &'a [f32],
     q: &'a [i8],
     scales: &'a [f32],
+    sums: &'a [i32],
 }
 
 impl<'a> Acts<'a> {
     /// Activations with their int8 form, as [`quantize`] makes it: `x` and `q` are `tokens x cols`, `scales` is
-    /// `tokens x scale_len(cols)`.
+    /// `tokens x scale_len(cols)`, `sums` is `tokens x sum_len(cols)`.
     ///
     /// # Panics
     /// If the lengths do not fit each other, or `cols` is not a multiple of 32.
-    pub fn new(cols: usize, x: &'a [f32], q: &'a [i8], scales: &'a [f32]) -> Acts<'a> {
+    pub fn new(
+        cols: usize,
+        x: &'a [f32],
+        q: &'a [i8],
+        scales: &'a [f32],
+        sums: &'a [i32],
+    ) -> Acts<'a> {
         let acts = Acts {
             q,
             scales,
+            sums,
             ..Acts::floats(cols, x)
         };
         assert!(
@@ -54,6 +68,11 @@ impl<'a> Acts<'a> {
             scales.len(),
             acts.tokens * scale_len(cols),
             "scales and sums of all tokens"
+        );
+        assert_eq!(
+            sums.len(),
+            acts.tokens * sum_len(cols),
+            "integer sums of all tokens"
         );
         acts
     }
@@ -75,6 +94,7 @@ impl<'a> Acts<'a> {
             x,
             q: &[],
             scales: &[],
+            sums: &[],
         }
     }
 
@@ -99,12 +119,13 @@ impl<'a> Acts<'a> {
     /// If there are not as many.
     pub fn rows(&self, start: usize, n: usize) -> Acts<'a> {
         let cut = |width: usize| start * width..(start + n) * width;
-        let (q, scales) = if self.q.is_empty() {
-            (self.q, self.scales)
+        let (q, scales, sums) = if self.q.is_empty() {
+            (self.q, self.scales, self.sums)
         } else {
             (
                 &self.q[cut(self.cols)],
                 &self.scales[cut(scale_len(self.cols))],
+                &self.sums[cut(sum_len(self.cols))],
             )
         };
         Acts {
@@ -113,6 +134,7 @@ impl<'a> Acts<'a> {
             x: &self.x[cut(self.cols)],
             q,
             scales,
+            sums,
         }
     }
 
@@ -125,18 +147,23 @@ impl<'a> Acts<'a> {
             d: &[],
             s32: &[],
             s16: &[],
+            q32: &[],
+            q16: &[],
         }; T];
         for t in 0..T {
             let row = self.rows(start + t, 1);
             let n = row.q.len() / BLOCK;
             let (d, sums) = row.scales.split_at(n);
             let (s32, s16) = sums.split_at(n);
+            let (q32, q16) = row.sums.split_at(n);
             out[t] = Act {
                 x: row.x,
                 q: row.q.as_chunks().0,
                 d,
                 s32,
                 s16,
+                q32,
+                q16,
             };
         }
         out
@@ -156,6 +183,10 @@ pub(crate) struct Act<'a> {
     pub(crate) s32: &'a [f32],
     /// Scale times sum, per half of a block.
     pub(crate) s16: &'a [f32],
+    /// Sum, per block.
+    pub(crate) q32: &'a [i32],
+    /// Sum, per half of a block.
+    pub(crate) q16: &'a [i32],
 }
 
 impl Act<'_> {
@@ -172,11 +203,18 @@ impl Act<'_> {
     }
 }
 
-/// Quantises rows of `cols` activations: `q` as long as `x`, `scales` `scale_len(cols)` a row.
+/// Quantises rows of `cols` activations: `q` as long as `x`, `scales` `scale_len(cols)` and `sums` `sum_len(cols)` a row.
 ///
 /// # Panics
 /// If the lengths do not fit each other, or `cols` is not a multiple of 32.
-pub fn quantize(isa: Isa, x: &[f32], cols: usize, q: &mut [i8], scales: &mut [f32]) {
+pub fn quantize(
+    isa: Isa,
+    x: &[f32],
+    cols: usize,
+    q: &mut [i8],
+    scales: &mut [f32],
+    sums: &mut [i32],
+) {
     assert!(
         cols > 0 && cols.is_multiple_of(BLOCK),
         "{cols} columns are not whole blocks of {BLOCK}"
@@ -192,9 +230,17 @@ pub fn quantize(isa: Isa, x: &[f32], cols: usize, q: &mut [i8], scales: &mut [f3
         x.len() / cols * scale_len(cols),
         "scales and sums of all tokens"
     );
+    assert_eq!(
+        sums.len(),
+        x.len() / cols * sum_len(cols),
+        "integer sums of all tokens"
+    );
     let rows = x.chunks_exact(cols).zip(q.chunks_exact_mut(cols));
-    for ((x, q), scales) in rows.zip(scales.chunks_exact_mut(scale_len(cols))) {
-        isa.dispatch(Quantize { x, q, scales });
+    let companions = scales
+        .chunks_exact_mut(scale_len(cols))
+        .zip(sums.chunks_exact_mut(sum_len(cols)));
+    for ((x, q), (scales, sums)) in rows.zip(companions) {
+        isa.dispatch(Quantize { x, q, scales, sums });
     }
 }
 
@@ -203,6 +249,7 @@ struct Quantize<'a> {
     x: &'a [f32],
     q: &'a mut [i8],
     scales: &'a mut [f32],
+    sums: &'a mut [i32],
 }
 
 impl SimdOp for Quantize<'_> {
@@ -214,11 +261,17 @@ impl SimdOp for Quantize<'_> {
         let (d, sums) = self.scales.split_at_mut(n);
         let (s32, s16) = sums.split_at_mut(n);
         let (s16, _) = s16.as_chunks_mut::<2>();
+        let (q32, q16) = self.sums.split_at_mut(n);
+        let (q16, _) = q16.as_chunks_mut::<2>();
         let (x, _) = self.x.as_chunks::<8>();
         let (x, _) = x.as_chunks::<4>();
         let (q, _) = self.q.as_chunks_mut::<BLOCK>();
-        for ((((x, q), d), s32), s16) in x.iter().zip(q).zip(d).zip(s32).zip(s16) {
+        let integers = q32.iter_mut().zip(q16);
+        for (((((x, q), d), s32), s16), (q32, q16)) in
+            x.iter().zip(q).zip(d).zip(s32).zip(s16).zip(integers)
+        {
             let (scale, [low, high]) = block(s, x, q);
+            (*q32, *q16) = (low + high, [low, high]);
             *d = scale;
             *s32 = scale * (low + high) as f32;
             *s16 = [scale * low as f32, scale * high as f32];

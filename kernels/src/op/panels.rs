@@ -17,7 +17,7 @@
 use core::marker::PhantomData;
 
 use super::acts::Acts;
-use super::tiles::{add, split};
+use super::tiles::{add, offset, split};
 use crate::Isa;
 use crate::quant::Tiled;
 use crate::simd::{Simd, SimdOp, each};
@@ -86,7 +86,7 @@ impl<Q: Tiled> SimdOp for Many<'_, Q> {
             let part = start..self.bytes.min(start + part);
             let groups = part.len() / (Q::BYTES * TILE_ROWS) * (Q::BLOCK / 32);
             for (n, quads) in quads[..fours].iter_mut().enumerate() {
-                fill::<Q>(self.acts, n * FOUR, i * DEEP, &mut quads[..groups]);
+                fill::<S, Q>(self.acts, n * FOUR, i * DEEP, &mut quads[..groups]);
             }
             for (pair, tiles) in self.tiles.chunks(PAIR * self.bytes).enumerate() {
                 let mut parts = tiles
@@ -125,6 +125,8 @@ struct Quad {
     d: [f32; FOUR],
     /// Scale times sum, of the first and of the last 16 for formats that have scales for halves, else of all.
     sums: [[f32; 2]; FOUR],
+    /// What the products start from, likewise: by half, by token.
+    starts: [[i32; FOUR]; 2],
 }
 
 impl Quad {
@@ -132,12 +134,13 @@ impl Quad {
         q: [[[0; 4]; 8]; FOUR],
         d: [0.0; FOUR],
         sums: [[0.0; 2]; FOUR],
+        starts: [[0; FOUR]; 2],
     };
 }
 
 /// Lays out the activations of four tokens, or of those that there are: the products of others are not looked at.
 #[inline(always)]
-fn fill<Q: Tiled>(acts: &Acts<'_>, token: usize, first: usize, quads: &mut [Quad]) {
+fn fill<S: Simd, Q: Tiled>(acts: &Acts<'_>, token: usize, first: usize, quads: &mut [Quad]) {
     for t in 0..FOUR.min(acts.tokens() - token) {
         let [act] = acts.group::<1>(token + t);
         let groups = first..first + quads.len();
@@ -146,13 +149,19 @@ fn fill<Q: Tiled>(acts: &Acts<'_>, token: usize, first: usize, quads: &mut [Quad
             &act.d[groups.clone()],
             &act.s32[groups.clone()],
         );
-        let s16 = &act.s16.as_chunks::<2>().0[groups];
+        let s16 = &act.s16.as_chunks::<2>().0[groups.clone()];
+        let q32 = &act.q32[groups.clone()];
+        let q16 = &act.q16.as_chunks::<2>().0[groups];
         for (i, quad) in quads.iter_mut().enumerate() {
             if let Some(q) = q[i].as_chunks().0.first_chunk() {
                 quad.q[t] = *q;
             }
             quad.d[t] = d[i];
             quad.sums[t] = if Q::HALVES { s16[i] } else { [s32[i], 0.0] };
+            let sums = if Q::HALVES { q16[i] } else { [q32[i], 0] };
+            for half in 0..2 {
+                quad.starts[half][t] = sums[half] * const { -offset::<S, Q>() };
+            }
         }
     }
 }
@@ -211,9 +220,11 @@ impl<S: Simd, Q: Tiled> Sink<S> for Into<'_, Q> {
         let i = (self.0.first + g) % DEEP;
         s.store_codes(&group.codes, &mut self.0.codes[i]);
         s.store(group.d[0], &mut self.0.low[i].d);
-        s.store(group.m[0], &mut self.0.low[i].m);
         if Q::HALVES {
             s.store(group.d[1], &mut self.0.high[i].d);
+        }
+        if Q::MIN {
+            s.store(group.m[0], &mut self.0.low[i].m);
             s.store(group.m[1], &mut self.0.high[i].m);
         }
     }
@@ -238,10 +249,11 @@ fn pass<S: Simd, Q: Tiled, const R: usize>(
             each!(2, |h| s.products(
                 Q::CODES,
                 each!(R, |r| halves[r][h]),
-                each!(FOUR, |t| a[t][h])
+                each!(FOUR, |t| a[t][h]),
+                quad.starts[h]
             ))
         } else {
-            [s.products(Q::CODES, codes, a); 2]
+            [s.products(Q::CODES, codes, a, quad.starts[0]); 2]
         };
         for r in 0..R {
             let (low, high) = (&panels[r].low[i], &panels[r].high[i]);

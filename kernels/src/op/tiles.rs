@@ -66,20 +66,42 @@ fn step<S: Simd, Q: Tiled>(s: S, group: &Group<S>, g: usize, act: &Act<'_>, acc:
     };
     let (sums, act_sums) = if Q::HALVES {
         let ([low, high], [a_low, a_high]) = (split(&group.codes), split(a));
-        let low = rows::<S, Q, 4>(s, low, a_low);
-        let high = rows::<S, Q, 4>(s, high, a_high);
+        let [of_low, of_high] = [2 * g, 2 * g + 1].map(|i| start::<S, Q>(s, act.q16, i));
+        let low = rows::<S, Q, 4>(s, low, a_low, of_low);
+        let high = rows::<S, Q, 4>(s, high, a_high, of_high);
         (
             [s.to_f(low), s.to_f(high)],
             [act.s16[2 * g], act.s16[2 * g + 1]],
         )
     } else {
-        let sum = s.to_f(rows::<S, Q, 8>(s, &group.codes, a));
+        let sum = s.to_f(rows::<S, Q, 8>(
+            s,
+            &group.codes,
+            a,
+            start::<S, Q>(s, act.q32, g),
+        ));
         ([sum; 2], [act.s32[g], 0.0])
     };
     add::<S, Q>(s, sums, group.d, group.m, act.d[g], act_sums, acc)
 }
 
-/// `acc + d * da * sum(code * a) + m * (da * sum(a))` row by row, from `sums` of codes times activations, for each half where
+/// How often the sum of activations is in a sum of codes times activations, and should not be.
+pub(super) const fn offset<S: Simd, Q: Tiled>() -> i32 {
+    let bias = match Q::CODES {
+        Codes::U4 | Codes::U6 => 0,
+        Codes::I8 => S::BIAS,
+    };
+    Q::ABOVE as i32 + bias as i32
+}
+
+/// What the products of group or half `i` start from, so that their sum is that of the weights.
+#[inline(always)]
+fn start<S: Simd, Q: Tiled>(s: S, sums: &[i32], i: usize) -> S::N {
+    let times = const { -offset::<S, Q>() };
+    s.start(if times == 0 { 0 } else { sums[i] }, times)
+}
+
+/// `acc + d * da * sum + m * (da * sum(a))` row by row, from `sums` of weights over `d` times activations, for each half where
 /// the format has scales for halves; `act_sums` are the sums of activations, scaled by `da`.
 #[inline(always)]
 pub(super) fn add<S: Simd, Q: Tiled>(
@@ -91,18 +113,17 @@ pub(super) fn add<S: Simd, Q: Tiled>(
     act_sums: [f32; 2],
     acc: S::F,
 ) -> S::F {
-    let with_min = Q::MIN || S::BIAS != 0 && matches!(Q::CODES, Codes::I8);
     if Q::HALVES {
         let sum = s.fma(sums[1], d[1], s.mul(sums[0], d[0]));
         let acc = s.fma(sum, s.splat(da), acc);
-        if !with_min {
+        if !Q::MIN {
             return acc;
         }
         let acc = s.fma(m[0], s.splat(act_sums[0]), acc);
         s.fma(m[1], s.splat(act_sums[1]), acc)
     } else {
         let acc = s.fma(sums[0], s.mul(d[0], s.splat(da)), acc);
-        if with_min {
+        if Q::MIN {
             s.fma(m[0], s.splat(act_sums[0]), acc)
         } else {
             acc
@@ -110,13 +131,18 @@ pub(super) fn add<S: Simd, Q: Tiled>(
     }
 }
 
-/// Integer sums of a group's codes.
+/// `start` plus the integer sums of a group's codes.
 #[inline(always)]
-fn rows<S: Simd, Q: Tiled, const J: usize>(s: S, w: &[S::B; J], a: &[[i8; 4]; J]) -> S::N {
+fn rows<S: Simd, Q: Tiled, const J: usize>(
+    s: S,
+    w: &[S::B; J],
+    a: &[[i8; 4]; J],
+    start: S::N,
+) -> S::N {
     match Q::CODES {
-        Codes::U4 => s.rows_u4(w, a),
-        Codes::U6 => s.rows_u6(w, a),
-        Codes::I8 => s.rows_i8(w, a),
+        Codes::U4 => s.rows_u4(w, a, start),
+        Codes::U6 => s.rows_u6(w, a, start),
+        Codes::I8 => s.rows_i8(w, a, start),
     }
 }
 

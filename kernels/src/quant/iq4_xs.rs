@@ -112,6 +112,7 @@ impl Tiled for Iq4Xs {
     const CODES: Codes = Codes::I8;
     const HALVES: bool = false;
     const MIN: bool = false;
+    const ABOVE: u8 = 0;
 
     #[inline(always)]
     fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
@@ -128,7 +129,7 @@ impl Tiled for Iq4Xs {
             let d = s.mul(d, s.sub(scale, s.splat(32.0)));
             let q = nibbles(s, planes.words(0, 8 * b + j));
             let codes = each!(8, |w| s.table(biased_table::<S>(), q[w]));
-            sink.take(s, 8 * b + j, Group::biased(s, codes, d));
+            sink.take(s, 8 * b + j, Group::symmetric(codes, d));
         }
     }
 }

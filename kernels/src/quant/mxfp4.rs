@@ -136,14 +136,15 @@ impl Tiled for Mxfp4 {
     const FIELDS: &'static [Field] = &[Field::words(QS, 4), Field::byte(E)];
     const CODES: tile::Codes = tile::Codes::U6;
     const HALVES: bool = false;
-    const MIN: bool = true;
+    const MIN: bool = false;
+    const ABOVE: u8 = 12;
 
     #[inline(always)]
     fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
         let d = s.load(&planes.byte(1, b).map(half_scale));
         let q = nibbles(s, planes.words(0, b));
         let codes = each!(8, |w| s.table(&ABOVE, q[w]));
-        sink.take(s, b, Group::new(codes, d, s.mul(d, s.splat(-12.0))));
+        sink.take(s, b, Group::symmetric(codes, d));
     }
 }
 

@@ -118,6 +118,7 @@ impl Tiled for Q2K {
     const CODES: Codes = Codes::U4;
     const HALVES: bool = true;
     const MIN: bool = true;
+    const ABOVE: u8 = 0;
 
     #[inline(always)]
     fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {

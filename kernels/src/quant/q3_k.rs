@@ -145,7 +145,8 @@ impl Tiled for Q3K {
     ];
     const CODES: Codes = Codes::U4;
     const HALVES: bool = true;
-    const MIN: bool = true;
+    const MIN: bool = false;
+    const ABOVE: u8 = 4;
 
     #[inline(always)]
     fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
@@ -169,8 +170,7 @@ impl Tiled for Q3K {
                     let scale = s.fma(high, s.splat(16.0), low);
                     s.mul(d, s.sub(scale, s.splat(32.0)))
                 });
-                let m = each!(2, |i| s.mul(d[i], s.splat(-4.0)));
-                sink.take(s, 8 * b + j, Group { codes, d, m });
+                sink.take(s, 8 * b + j, Group { codes, d, m: d });
             }
         }
     }

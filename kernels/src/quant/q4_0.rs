@@ -68,12 +68,12 @@ impl Tiled for Q4_0 {
     const FIELDS: &'static [Field] = &[Field::words(QS, 4), Field::half(D)];
     const CODES: Codes = Codes::U4;
     const HALVES: bool = false;
-    const MIN: bool = true;
+    const MIN: bool = false;
+    const ABOVE: u8 = 8;
 
     #[inline(always)]
     fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
         let d = s.load_f16_le(planes.half(1, b));
-        let m = s.mul(d, s.splat(-8.0));
-        sink.take(s, b, Group::new(nibbles(s, planes.words(0, b)), d, m));
+        sink.take(s, b, Group::symmetric(nibbles(s, planes.words(0, b)), d));
     }
 }

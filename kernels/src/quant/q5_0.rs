@@ -71,12 +71,13 @@ impl Tiled for Q5_0 {
     const FIELDS: &'static [Field] = &[Field::words(QS, 4), Field::words(QH, 1), Field::half(D)];
     const CODES: Codes = Codes::U6;
     const HALVES: bool = false;
-    const MIN: bool = true;
+    const MIN: bool = false;
+    const ABOVE: u8 = 16;
 
     #[inline(always)]
     fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
         let d = s.load_f16_le(planes.half(2, b));
         let codes = five(s, planes.words(0, b), planes.words(1, b));
-        sink.take(s, b, Group::new(codes, d, s.mul(d, s.splat(-16.0))));
+        sink.take(s, b, Group::symmetric(codes, d));
     }
 }

@@ -125,6 +125,7 @@ impl Tiled for Q5K {
     const CODES: Codes = Codes::U6;
     const HALVES: bool = false;
     const MIN: bool = true;
+    const ABOVE: u8 = 0;
 
     #[inline(always)]
     fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {

@@ -126,7 +126,8 @@ impl Tiled for Q6K {
     ];
     const CODES: Codes = Codes::U6;
     const HALVES: bool = true;
-    const MIN: bool = true;
+    const MIN: bool = false;
+    const ABOVE: u8 = 32;
 
     #[inline(always)]
     fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
@@ -151,8 +152,7 @@ impl Tiled for Q6K {
                 });
                 let word = s.load_n(&scales[2 * h + k / 2]);
                 let d = each!(2, |i| s.mul(d, s.byte_n(word, (k % 2 * 2 + i) as u32)));
-                let m = each!(2, |i| s.mul(d[i], s.splat(-32.0)));
-                sink.take(s, 8 * b + 4 * h + k, Group { codes, d, m });
+                sink.take(s, 8 * b + 4 * h + k, Group { codes, d, m: d });
             });
         }
     }

@@ -70,12 +70,13 @@ impl Tiled for Q8_0 {
     const CODES: tile::Codes = tile::Codes::I8;
     const HALVES: bool = false;
     const MIN: bool = false;
+    const ABOVE: u8 = 0;
 
     #[inline(always)]
     fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
         let d = s.load_f16_le(planes.half(1, b));
         let words = planes.words::<8>(0, b);
         let codes = each!(8, |w| s.flip(s.bytes(&words[w]), S::BIAS));
-        sink.take(s, b, Group::biased(s, codes, d));
+        sink.take(s, b, Group::symmetric(codes, d));
     }
 }

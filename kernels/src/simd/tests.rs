@@ -83,6 +83,9 @@ impl SimdOp for Integers {
     }
 }
 
+/// What the sums of each token start from: the largest, as 32 biased weights have it, among them.
+const STARTS: [i32; 4] = [0, -520_192, 77, 520_192];
+
 /// `R` tiles and four tokens, all of the eight steps and each half of them.
 fn products<S: Simd, const R: usize>(s: S, codes: Codes, w: &[u8; 32], a: &[i8; 32]) {
     let (mask, flip) = match codes {
@@ -114,21 +117,21 @@ fn products<S: Simd, const R: usize>(s: S, codes: Codes, w: &[u8; 32], a: &[i8; 
                             .map(|i| weight(steps[r][j][4 * row + i]) * i32::from(tokens[t][j][i]))
                             .sum()
                     };
-                    (first..first + count).map(of_step).sum::<i32>() as f32
+                    ((first..first + count).map(of_step).sum::<i32>() + STARTS[t]) as f32
                 });
                 assert_eq!(sums, want, "token {t}, tile {r}, steps from {first}");
             }
         }
     };
     check(
-        s.products(codes, stored.each_ref(), tokens.each_ref()),
+        s.products(codes, stored.each_ref(), tokens.each_ref(), STARTS),
         0,
         8,
     );
     for half in 0..2 {
         let w = stored.each_ref().map(|w| &w.as_chunks::<4>().0[half]);
         let a = tokens.each_ref().map(|a| &a.as_chunks::<4>().0[half]);
-        check(s.products(codes, w, a), 4 * half, 4);
+        check(s.products(codes, w, a, STARTS), 4 * half, 4);
     }
 }
 
@@ -142,7 +145,7 @@ fn rows<S: Simd>(s: S, w: &[u8; 32], a: &[i8; 32], table: &[i8; 16]) {
             let of_row = |(w, a): (&[u8; 32], &[i8; 4])| -> i32 {
                 (0..4).map(|i| weight(w[4 * r + i]) * i32::from(a[i])).sum()
             };
-            steps.iter().zip(&a).map(of_row).sum::<i32>() as f32
+            (steps.iter().zip(&a).map(of_row).sum::<i32>() - 24) as f32
         })
     };
     let read = |x: S::F| {
@@ -153,11 +156,11 @@ fn rows<S: Simd>(s: S, w: &[u8; 32], a: &[i8; 32], table: &[i8; 16]) {
     let with = |mask: u8| from_fn(|j| s.and(s.bytes(&steps[j]), s.splat_b(mask)));
     let (u4, u6): ([S::B; 8], [S::B; 8]) = (with(15), with(63));
     assert_eq!(
-        read(s.to_f(s.rows_u4(&u4, &a))),
+        read(s.to_f(s.rows_u4(&u4, &a, s.start(-3, 8)))),
         sums(&steps, |w| (w & 15).into())
     );
     assert_eq!(
-        read(s.to_f(s.rows_u6(&u6, &a))),
+        read(s.to_f(s.rows_u6(&u6, &a, s.start(-3, 8)))),
         sums(&steps, |w| (w & 63).into())
     );
     let biased: [S::B; 8] = from_fn(|j| s.flip(s.bytes(&steps[j]), S::BIAS));
@@ -166,11 +169,11 @@ fn rows<S: Simd>(s: S, w: &[u8; 32], a: &[i8; 32], table: &[i8; 16]) {
     } else {
         sums(&steps, |w| i32::from(w.cast_signed()) + 128)
     };
-    assert_eq!(read(s.to_f(s.rows_i8(&biased, &a))), want);
+    assert_eq!(read(s.to_f(s.rows_i8(&biased, &a, s.start(-3, 8)))), want);
     let half: [[i8; 4]; 4] = from_fn(|j| a[j]);
     let u6: [S::B; 4] = from_fn(|j| u6[j]);
     assert_eq!(
-        read(s.to_f(s.rows_u6(&u6, &half))),
+        read(s.to_f(s.rows_u6(&u6, &half, s.start(-3, 8)))),
         sums(&steps[..4], |w| (w & 63).into())
     );
 
