@@ -60,7 +60,7 @@ struct Tile {
 }
 
 /// Most rows in a tile of either phase.
-const MAX_ROWS: usize = 64;
+const MAX_ROWS: usize = 256;
 
 impl MoeWork {
     /// Buffers for the largest of `layers`; none when there are no layers.

@@ -26,7 +26,7 @@ use crate::tile::{Group, Planes, Sink, TILE_ROWS, chunk_bytes};
 /// Tokens whose sums are kept while panel after panel passes.
 pub(crate) const STRIP: usize = 128;
 /// Tiles whose sums are kept.
-pub(crate) const TILES: usize = 8;
+pub(crate) const TILES: usize = 32;
 /// Groups of 32 columns in a panel, a multiple of those of a superblock: two panels are 20 KB.
 const DEEP: usize = 16;
 /// Tokens that pass together.

@@ -118,14 +118,14 @@ pub fn multiply(pool: &Pool, parts: &[Rows<'_>], acts: &Acts<'_>, out: &mut [f32
     });
 }
 
-/// Rows of a tile of work, a multiple of [`TILE_ROWS`]: about [`TILE_BYTES`] for few tokens, 64 for many, which are laid out once a
+/// Rows of a tile of work, a multiple of [`TILE_ROWS`]: about [`TILE_BYTES`] for few tokens, 256 for many, which are laid out once a
 /// tile; and where there are enough, four tiles a thread.
 pub(crate) fn tile_rows(row_bytes: usize, rows: usize, threads: usize, tokens: usize) -> usize {
     let by_bytes = TILE_BYTES / row_bytes.max(1);
     let by_tokens = if tokens < 32 {
         by_bytes
     } else {
-        by_bytes.max(64)
+        by_bytes.max(256)
     };
     let by_threads = rows.div_ceil(4 * threads);
     by_tokens.min(by_threads).max(1).next_multiple_of(TILE_ROWS)
