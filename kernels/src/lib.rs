@@ -42,6 +42,7 @@
 extern crate std;
 
 mod isa;
+mod lanes;
 mod op;
 mod plan;
 mod quant;

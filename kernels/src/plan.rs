@@ -4,7 +4,7 @@
 
 use crate::op::acts::Acts;
 use crate::op::matmul::{GROUP, PANEL, Tile, panel};
-use crate::op::panels::{self, STRIP, Strip, TILES};
+use crate::op::panels::{self, STRIP, Strip, TILES, ZERO};
 use crate::op::tiles::{self, FEW};
 use crate::quant::{Quant, Tiled, Visit, VisitTiled};
 use crate::{Format, Isa, TILE_ROWS, tile_bytes};
@@ -102,19 +102,8 @@ impl Kernel {
                     store(first + t, row, &values[..TILE_ROWS.min(rows - row)]);
                 });
             }
-            return;
-        }
-        let mut sums = [[[0.0; TILE_ROWS]; TILES]; STRIP];
-        for first in (0..acts.tokens()).step_by(STRIP) {
-            let acts = acts.rows(first, STRIP.min(acts.tokens() - first));
-            for (i, tiles) in weights.chunks(TILES * bytes).enumerate() {
-                let row = i * TILES * TILE_ROWS;
-                many(self.isa, (tiles, bytes), &acts, &mut sums);
-                for (t, values) in sums[..acts.tokens()].iter().enumerate() {
-                    let values = values.as_flattened();
-                    store(first + t, row, &values[..values.len().min(rows - row)]);
-                }
-            }
+        } else {
+            by_strips(many, self.isa, (weights, bytes), rows, acts, store);
         }
     }
 
@@ -199,6 +188,32 @@ pub fn matmul_with(
     store: &mut dyn FnMut(usize, usize, &[f32]),
 ) {
     plan(isa, format).matmul(weights, rows, acts, store);
+}
+
+/// The tiles of `rows` rows, and the bytes of each, times many tokens.
+///
+/// Its sums take much of the stack, which is touched page by page on entry; decode must not pay for that.
+#[inline(never)]
+fn by_strips(
+    many: ManyFn,
+    isa: Isa,
+    (weights, bytes): (&[u8], usize),
+    rows: usize,
+    acts: &Acts<'_>,
+    store: &mut dyn FnMut(usize, usize, &[f32]),
+) {
+    let mut sums = [ZERO; STRIP];
+    for first in (0..acts.tokens()).step_by(STRIP) {
+        let acts = acts.rows(first, STRIP.min(acts.tokens() - first));
+        for (i, tiles) in weights.chunks(TILES * bytes).enumerate() {
+            let row = i * TILES * TILE_ROWS;
+            many(isa, (tiles, bytes), &acts, &mut sums);
+            for (t, values) in sums[..acts.tokens()].iter().enumerate() {
+                let values = values.as_flattened().as_flattened();
+                store(first + t, row, &values[..values.len().min(rows - row)]);
+            }
+        }
+    }
 }
 
 /// The caller broke the contract of [`Kernel::matmul`].

@@ -14,6 +14,7 @@
 //! The layouts are ggml's (`ggml-common.h`, `ggml-quants.c` of llama.cpp), redrawn at the head of each file; decoding is held bit for
 //! bit against the numpy decoder of the `gguf` package (`tests/formats.rs`).
 
+use crate::lanes::Lanes;
 use crate::op::acts::Act;
 use crate::simd::Simd;
 use crate::tile::{self, Codes, Field, Planes, Sink};
@@ -65,8 +66,8 @@ pub(crate) trait Quant {
 }
 
 /// A format whose rows go in tiles of eight.
-pub(crate) trait Tiled: Quant {
-    /// The fields of a block: words first, then halves, then bytes. [`Tiled::group`] counts them in this order.
+pub(crate) trait Tiled: Quant + Sized {
+    /// The fields of a block: halves and bytes, then words, as they are read. [`Tiled::groups`] counts them in this order.
     const FIELDS: &'static [Field];
     /// What its codes are.
     const CODES: Codes;
@@ -77,8 +78,11 @@ pub(crate) trait Tiled: Quant {
     /// How far codes are above the weights that `d` multiplies; for signed codes without what an instruction wants added.
     const ABOVE: u8;
 
-    /// Unpacks block `b` of eight rows, group by group.
-    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>);
+    /// Whether each word is read once, in order: one stream, which a hardware prefetcher follows.
+    const ONCE: bool;
+
+    /// Unpacks block `b`, group by group.
+    fn groups<L: Lanes>(l: L, planes: &Planes<'_, Self>, b: usize, sink: &mut impl Sink<L>);
 }
 
 /// A computation that is generic over the formats that go in tiles.

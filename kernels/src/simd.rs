@@ -16,6 +16,7 @@
 //!
 //! Every method is `#[inline(always)]`: it must dissolve into the `#[target_feature]` function that [`crate::isa`] enters.
 
+use crate::lanes::Lanes;
 use crate::tile::Codes;
 
 /// `each!(N, |i| x)` is `[x for 0, x for 1, ...]`, as [`core::array::from_fn`] has it, without a closure: a closure that is not
@@ -74,6 +75,14 @@ pub(crate) trait Simd: Copy {
     const BIAS: u8;
     /// How many tiles four tokens pass together in prefill, 1 or 2: more sums in flight, as long as there are registers for them.
     const TOGETHER: usize = 2;
+    /// The rows of a tile that go by together in decode: all where registers are 64 bytes wide, else eight ([`Eight`]).
+    ///
+    /// [`Eight`]: crate::lanes::Eight
+    type Lanes: Lanes;
+    /// In how many parts a tile's rows go by, 1 or 2.
+    const PARTS: usize;
+    /// Part `i` of them.
+    fn part(self, i: usize) -> Self::Lanes;
 
     // ---- bytes
 

@@ -1,32 +1,40 @@
-//! Tiles: eight rows of weights, their words side by side, so that one load holds four weights of each row.
+//! Tiles: sixteen rows of weights, their words side by side, so that one load holds four weights of each row.
 //!
 //! A file holds a row's weights one behind the other, so a kernel that reads it adds up neighbours of one row at the end, and loads
 //! each activation anew for each row. In a tile, lane r of a register belongs to row r: the products of four activations, the same
 //! in all lanes, add up in place, and a row's scale is lane r of a register of scales.
 //!
-//! A block of every format is a few *fields*, each some words of 32 bits (bytes that hold codes, four to a word), or numbers of
-//! 16 or 8 bits. A tile is cut in *chunks* of at least 128 columns, and a chunk holds the bytes of its blocks field by field,
-//! transposed:
+//! A block of every format is a few *fields*, each some words of 32 bits (bytes that hold codes, four to a word), or a number of
+//! 16 or 8 bits. A tile is cut in *chunks* of at least 128 columns. A chunk has first the small numbers of all its blocks, field by
+//! field, then the words, block by block, as they are read:
 //!
 //! ```text
-//!   field 0: block 0: word 0 of rows 0 to 7, word 1 of rows 0 to 7, ...   block 1: ...
-//!   field 1: block 0: ...
+//!   small field 0: of block 0: of rows 0 to 15   of block 1: of rows 0 to 15   ...
+//!   small field 1: ...
+//!   block 0: word 0 of rows 0 to 15   word 1 of rows 0 to 15   ...
+//!   block 1: ...
 //! ```
 //!
-//! So a tile has exactly the bytes of its eight rows, the layout is the same on every instruction set, and a row can be taken out
-//! again. A chunk is small, so that a pass over a matrix reads one stream, which hardware prefetchers follow; and it is large
-//! enough that with fields of words first, and halves next, the usual loads stay inside of one line of the cache (four blocks of
-//! `Q4_0` are nine lines: eight of codes, one of scales).
+//! So a tile has exactly the bytes of its sixteen rows, the layout is the same on every instruction set, and a row can be taken out
+//! again. A word of all rows is a line of the cache, and lies on one as long as there are whole chunks. Registers of 64 bytes take it
+//! whole; narrower ones take the upper and then the lower half of a chunk ([`Lanes`]). A pass over a matrix reads one stream, line
+//! by line, which hardware prefetchers follow best.
+
+use core::marker::PhantomData;
 
 use crate::Format;
+use crate::lanes::Lanes;
 use crate::quant::{Tiled, VisitTiled};
-use crate::simd::{Simd, each};
+use crate::simd::each;
 
 /// Rows of a tile.
-pub const TILE_ROWS: usize = 8;
+pub const TILE_ROWS: usize = 16;
 
 /// The number of this layout, for whoever keeps tiles longer than a run: another one once any byte of a tile has another place.
-pub const TILE_LAYOUT: u32 = 1;
+pub const TILE_LAYOUT: u32 = 2;
+
+/// Four bytes of each row of a tile.
+pub(crate) type Word = [u8; 4 * TILE_ROWS];
 
 /// Some numbers of one size at a fixed place of a block.
 #[derive(Clone, Copy, Debug)]
@@ -59,14 +67,14 @@ impl Field {
     }
 }
 
-/// Whether the fields fill a block without gap or overlap, words first.
+/// Whether the fields fill a block without gap or overlap, words last.
 pub(crate) const fn fill(fields: &[Field], bytes: usize) -> bool {
     let (mut total, mut i) = (0, 0);
     while i < fields.len() {
         let field = fields[i];
         let end = field.at + field.unit * field.count;
         total += field.unit * field.count;
-        if end > bytes || i > 0 && fields[i - 1].unit < field.unit {
+        if end > bytes || i > 0 && fields[i - 1].unit == 4 && field.unit < 4 {
             return false;
         }
         let mut j = 0;
@@ -83,7 +91,7 @@ pub(crate) const fn fill(fields: &[Field], bytes: usize) -> bool {
 }
 
 /// Most fields of a format.
-const MOST_FIELDS: usize = 5;
+const MOST_FIELDS: usize = 8;
 
 /// What the products of a row of weights need to know about a format's codes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -96,59 +104,62 @@ pub(crate) enum Codes {
     I8,
 }
 
-/// 32 weights of eight rows: `weight = d * (code - above) + m`, with one `d` and `m` for each half and [`Tiled::ABOVE`].
+/// 32 weights of some rows: `weight = d * (code - above) + m`, with one `d` and `m` for each half and [`Tiled::ABOVE`].
 #[derive(Clone, Copy)]
-pub(crate) struct Group<S: Simd> {
+pub(crate) struct Group<L: Lanes> {
     /// Codes 4j to 4j + 3 of each row.
-    pub(crate) codes: [S::B; 8],
+    pub(crate) codes: [L::B; 8],
     /// Of the first 16 and of the last 16 weights; formats with one scale ([`Tiled::HALVES`]) give it twice.
-    pub(crate) d: [S::F; 2],
+    pub(crate) d: [L::F; 2],
     /// Not read for formats that have none ([`Tiled::MIN`]).
-    pub(crate) m: [S::F; 2],
+    pub(crate) m: [L::F; 2],
 }
 
-impl<S: Simd> Group<S> {
+impl<L: Lanes> Group<L> {
     /// One scale and one minimum.
     #[inline(always)]
-    pub(crate) fn new(codes: [S::B; 8], d: S::F, m: S::F) -> Self {
+    pub(crate) fn new(codes: [L::B; 8], d: L::F, m: L::F) -> Self {
         let (d, m) = ([d; 2], [m; 2]);
         Group { codes, d, m }
     }
 
     /// One scale and no minimum.
     #[inline(always)]
-    pub(crate) fn symmetric(codes: [S::B; 8], d: S::F) -> Self {
+    pub(crate) fn symmetric(codes: [L::B; 8], d: L::F) -> Self {
         Group::new(codes, d, d)
     }
 }
 
 /// Codes of four words of nibbles: the low ones, then the high ones.
 #[inline(always)]
-pub(crate) fn nibbles<S: Simd>(s: S, words: &[[u8; 32]; 4]) -> [S::B; 8] {
+pub(crate) fn nibbles<L: Lanes>(l: L, words: &[Word; 4]) -> [L::B; 8] {
     each!(8, |j| if j < 4 {
-        s.and(s.bytes(&words[j]), s.splat_b(15))
+        l.and(l.word(&words[j]), l.splat_b(15))
     } else {
-        s.shr::<4>(s.bytes(&words[j - 4]))
+        l.shr::<4>(l.word(&words[j - 4]))
     })
 }
 
 /// Nibbles, with their fifth bits in another word: bit i belongs to code i.
 #[inline(always)]
-pub(crate) fn five_bits<S: Simd>(s: S, words: &[[u8; 32]; 4], fifth: &[[u8; 32]; 1]) -> [S::B; 8] {
-    let (low, fifth) = (nibbles(s, words), s.bytes(&fifth[0]));
-    each!(8, |j| s
-        .or(low[j], s.and(s.spread(fifth, j), s.splat_b(16))))
+pub(crate) fn five_bits<L: Lanes>(l: L, words: &[Word; 4], fifth: &[Word; 1]) -> [L::B; 8] {
+    let (low, fifth) = (nibbles(l, words), l.word(&fifth[0]));
+    each!(8, |j| l.or(low[j], l.spread(fifth, j, 16)))
 }
 
 /// Takes the groups of a tile, one after the other.
-pub(crate) trait Sink<S: Simd> {
+pub(crate) trait Sink<L: Lanes> {
     /// Takes group `g`, of the columns `32 g .. 32 g + 32`. Must be `#[inline(always)]`.
-    fn take(&mut self, s: S, g: usize, group: Group<S>);
+    fn take(&mut self, l: L, g: usize, group: Group<L>);
 }
 
-/// Blocks of a row in a chunk; the last chunk of a tile may have fewer.
+/// Blocks of a row in a chunk, so many that words begin on a line of the cache; the last chunk of a tile may have fewer.
 pub(crate) const fn chunk_blocks<Q: Tiled>() -> usize {
-    if Q::BLOCK < 128 { 128 / Q::BLOCK } else { 1 }
+    let mut blocks = if Q::BLOCK < 128 { 128 / Q::BLOCK } else { 1 };
+    while !(blocks * Layout::<Q>::SMALL * TILE_ROWS).is_multiple_of(size_of::<Word>()) {
+        blocks *= 2;
+    }
+    blocks
 }
 
 /// Bytes of a chunk, except that the last one may have fewer.
@@ -156,37 +167,92 @@ pub(crate) const fn chunk_bytes<Q: Tiled>() -> usize {
     chunk_blocks::<Q>() * Q::BYTES * TILE_ROWS
 }
 
-/// The fields of one chunk.
-#[derive(Clone, Copy)]
-pub(crate) struct Planes<'a>([&'a [u8]; MOST_FIELDS]);
+/// Where the fields of a format lie in a chunk.
+struct Layout<Q>(PhantomData<Q>);
 
-impl<'a> Planes<'a> {
-    /// Cuts a chunk of `blocks` blocks a row.
-    #[inline(always)]
-    pub(crate) fn of<Q: Tiled>(chunk: &'a [u8], blocks: usize) -> Planes<'a> {
-        let (mut out, mut rest) = ([&chunk[..0]; MOST_FIELDS], chunk);
-        for (out, field) in out.iter_mut().zip(Q::FIELDS) {
-            (*out, rest) = rest.split_at(blocks * field.unit * field.count * TILE_ROWS);
+impl<Q: Tiled> Layout<Q> {
+    /// Bytes of a block that are not words.
+    const SMALL: usize = Self::before(MOST_FIELDS, false);
+    /// Bytes of a block that lie before a field: those of the small ones, or those of the words.
+    const BEFORE: [usize; MOST_FIELDS] = {
+        let (mut out, mut i) = ([0; MOST_FIELDS], 0);
+        while i < Q::FIELDS.len() {
+            out[i] = Self::before(i, Q::FIELDS[i].unit == 4);
+            i += 1;
         }
-        Planes(out)
+        out
+    };
+
+    /// Bytes of a block in the fields before the `end`th that are words, or that are not.
+    const fn before(end: usize, words: bool) -> usize {
+        let (mut sum, mut i) = (0, 0);
+        while i < end && i < Q::FIELDS.len() {
+            let field = Q::FIELDS[i];
+            if (field.unit == 4) == words {
+                sum += field.unit * field.count;
+            }
+            i += 1;
+        }
+        sum
     }
 
-    /// `N` words of each row; the `i`-th such portion of the field.
+    /// Where field `f` of block `b` begins in a chunk of `blocks` blocks.
     #[inline(always)]
-    pub(crate) fn words<const N: usize>(&self, field: usize, i: usize) -> &'a [[u8; 32]; N] {
-        &self.0[field].as_chunks::<32>().0.as_chunks().0[i]
+    fn place(blocks: usize, b: usize, f: usize) -> usize {
+        let (field, before) = (Q::FIELDS[f], Self::BEFORE[f]);
+        TILE_ROWS
+            * if field.unit < 4 {
+                before * blocks + b * field.unit * field.count
+            } else {
+                Self::SMALL * blocks + b * (Q::BYTES - Self::SMALL) + before
+            }
+    }
+}
+
+/// The fields of one chunk.
+#[derive(Clone, Copy)]
+pub(crate) struct Planes<'a, Q> {
+    chunk: &'a [u8],
+    blocks: usize,
+    format: PhantomData<Q>,
+}
+
+impl<'a, Q: Tiled> Planes<'a, Q> {
+    /// A chunk of `blocks` blocks a row.
+    #[inline(always)]
+    pub(crate) fn of(chunk: &'a [u8], blocks: usize) -> Self {
+        let format = PhantomData;
+        Planes {
+            chunk,
+            blocks,
+            format,
+        }
+    }
+
+    /// `N` words of field `f` of block `b`, the `i`-th such portion of them.
+    #[inline(always)]
+    pub(crate) fn words<const N: usize>(&self, b: usize, f: usize, i: usize) -> &'a [Word; N] {
+        let at = i * N * size_of::<Word>();
+        let (words, _) = self.at(b, f)[at..].as_chunks::<{ size_of::<Word>() }>();
+        &words.as_chunks().0[0]
     }
 
     /// The number of 16 bits of each row.
     #[inline(always)]
-    pub(crate) fn half(&self, field: usize, block: usize) -> &'a [u8; 16] {
-        &self.0[field].as_chunks().0[block]
+    pub(crate) fn half(&self, b: usize, f: usize) -> &'a [u8; 2 * TILE_ROWS] {
+        &self.at(b, f).as_chunks().0[0]
     }
 
     /// The byte of each row.
     #[inline(always)]
-    pub(crate) fn byte(&self, field: usize, block: usize) -> &'a [u8; 8] {
-        &self.0[field].as_chunks().0[block]
+    pub(crate) fn byte(&self, b: usize, f: usize) -> &'a [u8; TILE_ROWS] {
+        &self.at(b, f).as_chunks().0[0]
+    }
+
+    /// The chunk from a field of a block on.
+    #[inline(always)]
+    fn at(&self, b: usize, f: usize) -> &'a [u8] {
+        &self.chunk[Layout::<Q>::place(self.blocks, b, f)..]
     }
 }
 
@@ -197,7 +263,7 @@ pub fn tile_bytes(format: Format, cols: usize) -> Option<usize> {
     row.checked_mul(TILE_ROWS)
 }
 
-/// Packs rows into a tile: `rows` is 1 to 8 rows of `cols` weights, `tile` has [`tile_bytes`]. Rows that are missing become zeros.
+/// Packs rows into a tile: `rows` is 1 to 16 rows of `cols` weights, `tile` has [`tile_bytes`]. Rows that are missing become zeros.
 ///
 /// # Panics
 /// If the format does not go in tiles, or a length does not fit.
@@ -254,16 +320,17 @@ impl VisitTiled for Pack<'_> {
         let in_a_row = chunk_blocks::<Q>() * Q::BYTES;
         for (i, chunk) in self.tile.chunks_mut(chunk_bytes::<Q>()).enumerate() {
             let blocks = chunk.len() / TILE_ROWS / Q::BYTES;
-            let mut rest = chunk;
-            for field in Q::FIELDS {
-                let plane;
-                (plane, rest) = rest.split_at_mut(blocks * field.unit * field.count * TILE_ROWS);
-                for (r, row) in self.rows.chunks_exact(self.row_bytes).enumerate() {
-                    let row = &row[i * in_a_row..][..blocks * Q::BYTES];
-                    match field.unit {
-                        4 => spread_out::<4>(row, Q::BYTES, *field, r, plane),
-                        2 => spread_out::<2>(row, Q::BYTES, *field, r, plane),
-                        _ => spread_out::<1>(row, Q::BYTES, *field, r, plane),
+            for (r, row) in self.rows.chunks_exact(self.row_bytes).enumerate() {
+                let row = &row[i * in_a_row..][..blocks * Q::BYTES];
+                for (b, block) in row.chunks_exact(Q::BYTES).enumerate() {
+                    for (f, field) in Q::FIELDS.iter().enumerate() {
+                        let from = &block[field.at..][..field.unit * field.count];
+                        let to = &mut chunk[Layout::<Q>::place(blocks, b, f)..];
+                        match field.unit {
+                            4 => spread_out::<4>(from, r, to),
+                            2 => spread_out::<2>(from, r, to),
+                            _ => spread_out::<1>(from, r, to),
+                        }
                     }
                 }
             }
@@ -271,14 +338,11 @@ impl VisitTiled for Pack<'_> {
     }
 }
 
-/// Copies a field of some blocks of row `r` to its places in their chunk.
-fn spread_out<const U: usize>(row: &[u8], block: usize, field: Field, r: usize, plane: &mut [u8]) {
-    let places = plane.as_chunks_mut::<U>().0.chunks_exact_mut(TILE_ROWS);
-    let numbers = row.chunks_exact(block).flat_map(|block| {
-        let field = &block[field.at..][..U * field.count];
-        field.as_chunks::<U>().0
-    });
-    for (places, number) in places.zip(numbers) {
+/// Copies numbers of `U` bytes of row `r` to their places.
+#[inline(always)]
+fn spread_out<const U: usize>(from: &[u8], r: usize, to: &mut [u8]) {
+    let places = to.as_chunks_mut::<U>().0.chunks_exact_mut(TILE_ROWS);
+    for (places, number) in places.zip(from.as_chunks::<U>().0) {
         places[r] = *number;
     }
 }
@@ -295,16 +359,14 @@ impl VisitTiled for Unpack<'_> {
     fn visit<Q: Tiled>(self) {
         let rows = self.row.chunks_mut(chunk_blocks::<Q>() * Q::BYTES);
         for (row, chunk) in rows.zip(self.tile.chunks(chunk_bytes::<Q>())) {
-            let mut rest = chunk;
-            for field in Q::FIELDS {
-                let plane;
-                (plane, rest) =
-                    rest.split_at(row.len() / Q::BYTES * field.unit * field.count * TILE_ROWS);
-                for (b, block) in row.chunks_exact_mut(Q::BYTES).enumerate() {
-                    for i in 0..field.count {
-                        let from = ((b * field.count + i) * TILE_ROWS + self.r) * field.unit;
-                        block[field.at + i * field.unit..][..field.unit]
-                            .copy_from_slice(&plane[from..][..field.unit]);
+            let blocks = row.len() / Q::BYTES;
+            for (b, block) in row.chunks_exact_mut(Q::BYTES).enumerate() {
+                for (f, field) in Q::FIELDS.iter().enumerate() {
+                    let from = &chunk[Layout::<Q>::place(blocks, b, f)..];
+                    let to = &mut block[field.at..][..field.unit * field.count];
+                    for (i, to) in to.chunks_exact_mut(field.unit).enumerate() {
+                        let at = (i * TILE_ROWS + self.r) * field.unit;
+                        to.copy_from_slice(&from[at..][..field.unit]);
                     }
                 }
             }

@@ -135,5 +135,5 @@ fn tiles_are_laid_out_as_their_number_says() {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
     let laid_out = (TILE_LAYOUT, format!("{hash:016x}"));
-    assert_eq!(laid_out, (1, "6e49e07185f9ac00".to_owned()));
+    assert_eq!(laid_out, (2, "dde8b5314c2b04fe".to_owned()));
 }

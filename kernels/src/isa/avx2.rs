@@ -8,6 +8,7 @@
 //!
 //! It has more than 400 lines because the vocabulary has as many operations, each a few lines here.
 
+use crate::lanes::{Eight, Lanes};
 use crate::simd::{Simd, SimdOp, one_by_one};
 use crate::tile::Codes;
 use core::arch::x86_64::*;
@@ -21,9 +22,15 @@ pub struct Avx2<P = Maddubs>(pub(super) P);
 pub struct Maddubs(());
 
 /// Products of unsigned bytes with signed ones, four neighbours to a lane: what the tiers of AVX2 differ in.
-pub(super) trait Products: Copy {
+pub(crate) trait Products: Copy {
     /// See [`Simd::BIAS`].
     const BIAS: u8;
+    /// See [`Simd::Lanes`].
+    type Lanes: Lanes;
+    /// See [`Simd::PARTS`].
+    const PARTS: usize;
+    /// See [`Simd::part`].
+    fn part(self, i: usize) -> Self::Lanes;
     /// `u` at most 128; no pair of products beyond i16.
     fn dot(self, u: __m256i, i: __m256i) -> __m256i;
     /// Sum of the products of `u`, 0 to 15, with the same four activations in every lane.
@@ -91,6 +98,13 @@ impl Avx2 {
 
 impl Products for Maddubs {
     const BIAS: u8 = 0;
+    type Lanes = Eight<Avx2>;
+    const PARTS: usize = 2;
+
+    #[inline(always)]
+    fn part(self, i: usize) -> Eight<Avx2> {
+        Eight::new(Avx2(self), i)
+    }
 
     #[inline(always)]
     fn dot(self, u: __m256i, i: __m256i) -> __m256i {
@@ -190,8 +204,15 @@ impl<P: Products> Simd for Avx2<P> {
     type F = __m256;
     type S = [__m256i; 2];
     type N = __m256i;
+    type Lanes = P::Lanes;
 
     const BIAS: u8 = P::BIAS;
+    const PARTS: usize = P::PARTS;
+
+    #[inline(always)]
+    fn part(self, i: usize) -> P::Lanes {
+        self.0.part(i)
+    }
 
     #[inline(always)]
     fn bytes(self, x: &[u8; 32]) -> __m256i {

@@ -1,12 +1,15 @@
-//! AVX-512 with VNNI at 256 bits: Intel since Ice Lake, AMD since Zen 4.
+//! AVX-512 with VNNI, most of it at 256 bits: Intel since Ice Lake, AMD since Zen 4.
 //!
-//! The arithmetic is that of [`avx_vnni`](super::avx_vnni), in the other encoding, which has 32 registers. Registers stay at 256 bits:
-//! Zen 4 multiplies as many bytes a cycle with two of these as with one of 512 bits, and tiles stay the same on every CPU.
+//! The arithmetic is that of [`avx_vnni`](super::avx_vnni), in the other encoding, which has 32 registers. They stay at 256 bits,
+//! as Zen 4 multiplies as many bytes a cycle with two of these as with one of 512 bits; but for decode, where loads count ([`wide`]).
 
+use self::wide::Wide;
 use super::avx2::Avx2;
 use super::dpbusd::dpbusd;
 use crate::simd::SimdOp;
 use core::arch::x86_64::*;
+
+mod wide;
 
 /// Products by `vpdpbusd`, as EVEX encodes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,4 +49,4 @@ impl Avx512Vnni {
     }
 }
 
-dpbusd!(Evex, _mm256_dpbusd_epi32);
+dpbusd!(Evex, _mm256_dpbusd_epi32, Wide, 1, |evex, _i| Wide(evex));

@@ -4,6 +4,7 @@
 
 use super::avx2::Avx2;
 use super::dpbusd::dpbusd;
+use crate::lanes::Eight;
 use crate::simd::SimdOp;
 use core::arch::x86_64::*;
 
@@ -37,4 +38,6 @@ impl AvxVnni {
     }
 }
 
-dpbusd!(Vex, _mm256_dpbusd_avx_epi32);
+dpbusd!(Vex, _mm256_dpbusd_avx_epi32, Eight<AvxVnni>, 2, |vex, i| {
+    Eight::new(Avx2(vex), i)
+});

@@ -1,10 +1,18 @@
 //! The products of both tiers that have `vpdpbusd`, whatever its encoding.
 
-/// Implements `Products` for the token `$token` by the intrinsic `$dpbusd`.
+/// Implements `Products` for the token `$token` by the intrinsic `$dpbusd`; a tile's rows go by in `$parts` of `$lanes`.
 macro_rules! dpbusd {
-    ($token:ident, $dpbusd:ident) => {
+    ($token:ident, $dpbusd:ident, $lanes:ty, $parts:literal, |$me:ident, $i:ident| $part:expr) => {
         impl super::avx2::Products for $token {
             const BIAS: u8 = 128;
+            type Lanes = $lanes;
+            const PARTS: usize = $parts;
+
+            #[inline(always)]
+            fn part(self, $i: usize) -> Self::Lanes {
+                let $me = self;
+                $part
+            }
 
             #[inline(always)]
             fn dot(self, u: __m256i, i: __m256i) -> __m256i {

@@ -7,6 +7,7 @@
 //!
 //! It has more than 400 lines because the vocabulary has as many operations, each a few lines here.
 
+use crate::lanes::Eight;
 use crate::simd::{Simd, SimdOp, one_by_one};
 use crate::tile::Codes;
 use core::arch::aarch64::*;
@@ -177,8 +178,15 @@ impl<P: Products> Simd for Neon<P> {
     type F = [float32x4_t; 2];
     type S = [i32; 16];
     type N = [int32x4_t; 2];
+    type Lanes = Eight<Self>;
 
     const BIAS: u8 = 0;
+    const PARTS: usize = 2;
+
+    #[inline(always)]
+    fn part(self, i: usize) -> Self::Lanes {
+        Eight::new(self, i)
+    }
     // Two tiles and four tokens have 16 registers of f32 sums and as many of integers, all that there are, and stores take the
     // pipes of products. llvm-mca of sdot, neoverse-n1: 18.6 MAC/cycle one by one, 13.6 together.
     const TOGETHER: usize = 1;

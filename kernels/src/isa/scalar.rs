@@ -1,6 +1,7 @@
 //! Plain Rust, for every CPU: arrays of the widths that the vocabulary names, which the compiler vectorises with whatever the
 //! target has at the least (SSE2 on x86-64).
 
+use crate::lanes::Eight;
 use crate::simd::{Simd, SimdOp};
 use core::array::from_fn;
 use half::f16;
@@ -78,8 +79,15 @@ impl Simd for Scalar {
     type F = [f32; 8];
     type S = [i32; 16];
     type N = [i32; 8];
+    type Lanes = Eight<Self>;
 
     const BIAS: u8 = 0;
+    const PARTS: usize = 2;
+
+    #[inline(always)]
+    fn part(self, i: usize) -> Self::Lanes {
+        Eight::new(self, i)
+    }
 
     #[inline(always)]
     fn bytes(self, x: &[u8; 32]) -> [u8; 32] {

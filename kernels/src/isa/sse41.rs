@@ -12,6 +12,7 @@
 
 mod half;
 
+use crate::lanes::Eight;
 use crate::simd::{Simd, SimdOp};
 use core::arch::x86_64::*;
 
@@ -141,8 +142,15 @@ impl Simd for Sse41 {
     type F = [__m128; 2];
     type S = [__m128i; 2];
     type N = [__m128i; 2];
+    type Lanes = Eight<Self>;
 
     const BIAS: u8 = 0;
+    const PARTS: usize = 2;
+
+    #[inline(always)]
+    fn part(self, i: usize) -> Self::Lanes {
+        Eight::new(self, i)
+    }
 
     #[inline(always)]
     fn bytes(self, x: &[u8; 32]) -> Pair {

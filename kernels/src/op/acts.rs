@@ -190,14 +190,17 @@ pub(crate) struct Act<'a> {
 }
 
 impl Act<'_> {
-    /// The first `n` blocks of each: after this the compiler knows the lengths and checks no index below `n`.
+    /// `n` blocks of each from `first` on: after this the compiler knows the lengths and checks no index below `n`.
     #[inline(always)]
-    pub(crate) fn cut<const T: usize>(acts: &[Self; T], n: usize) -> [Self; T] {
+    pub(crate) fn cut<const T: usize>(acts: &[Self; T], first: usize, n: usize) -> [Self; T] {
         let mut out = *acts;
         for a in &mut out {
-            a.q = &a.q[..n];
-            a.d = &a.d[..n];
-            a.s32 = &a.s32[..n];
+            a.q = &a.q[first..][..n];
+            a.d = &a.d[first..][..n];
+            a.s32 = &a.s32[first..][..n];
+            a.s16 = &a.s16[2 * first..][..2 * n];
+            a.q32 = &a.q32[first..][..n];
+            a.q16 = &a.q16[2 * first..][..2 * n];
         }
         out
     }

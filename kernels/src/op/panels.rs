@@ -1,13 +1,13 @@
 //! Tiles times many tokens: prefill.
 //!
-//! Some columns of two tiles are unpacked to *panels*, which stay in the cache nearest to the core, and the tokens pass over them
-//! four at a time: sixteen rows, or eight and eight ([`Simd::TOGETHER`]), and four tokens, so that each load serves several
-//! products. Unpacking then costs next to nothing, whatever the format.
+//! Some columns of a tile are unpacked to two *panels* of eight rows, which stay in the cache nearest to the core, and the tokens
+//! pass over them four at a time: sixteen rows, or eight and eight ([`Simd::TOGETHER`]), and four tokens, so that each load serves
+//! several products. Unpacking then costs next to nothing, whatever the format.
 //!
 //! ```text
 //!   for each strip of STRIP tokens              their sums with TILES tiles are kept
 //!     for each DEEP groups of columns           the tokens' activations are laid out in fours
-//!       for each pair of tiles                  unpacked once
+//!       for each tile                           unpacked once
 //!         for each four tokens                  DEEP groups without a store
 //! ```
 //!
@@ -19,23 +19,30 @@ use core::marker::PhantomData;
 use super::acts::Acts;
 use super::tiles::{add, offset, split};
 use crate::Isa;
+use crate::lanes::Eight;
 use crate::quant::Tiled;
 use crate::simd::{Simd, SimdOp, each};
-use crate::tile::{Group, Planes, Sink, TILE_ROWS, chunk_bytes};
+use crate::tile::{Group, Planes, Sink, TILE_ROWS, chunk_blocks, chunk_bytes};
 
 /// Tokens whose sums are kept while panel after panel passes.
 pub(crate) const STRIP: usize = 128;
 /// Tiles whose sums are kept.
-pub(crate) const TILES: usize = 32;
+pub(crate) const TILES: usize = 16;
 /// Groups of 32 columns in a panel, a multiple of those of a superblock: two panels are 20 KB.
 const DEEP: usize = 16;
 /// Tokens that pass together.
 const FOUR: usize = 4;
-/// Tiles that are unpacked together.
+/// Panels of a tile.
 const PAIR: usize = 2;
+/// Rows of a panel.
+const EIGHT: usize = TILE_ROWS / PAIR;
 
-/// The products of a strip: by token, by tile, by row.
-pub(crate) type Strip = [[[f32; TILE_ROWS]; TILES]; STRIP];
+/// The products of a token: by tile, by panel, by row.
+pub(crate) type Sums = [[[f32; EIGHT]; PAIR]; TILES];
+/// No products.
+pub(crate) const ZERO: Sums = [[[0.0; EIGHT]; PAIR]; TILES];
+/// The products of a strip of tokens.
+pub(crate) type Strip = [Sums; STRIP];
 
 /// Up to [`TILES`] tiles of `bytes` each times up to [`STRIP`] tokens from `first` on: fills that part of `out`.
 pub(crate) fn multiply<Q: Tiled>(
@@ -70,8 +77,8 @@ impl<Q: Tiled> SimdOp for Many<'_, Q> {
     fn eval<S: Simd>(self, s: S) {
         const {
             assert!(
-                (DEEP * 32).is_multiple_of(Q::BLOCK),
-                "a panel is whole blocks"
+                (DEEP * 32).is_multiple_of(Q::BLOCK * chunk_blocks::<Q>()),
+                "a panel is whole chunks"
             )
         }
         let tokens = self.acts.tokens();
@@ -79,7 +86,7 @@ impl<Q: Tiled> SimdOp for Many<'_, Q> {
         let mut quads = [[Quad::ZERO; DEEP]; STRIP / FOUR];
         let mut panels = [Panel::ZERO; PAIR];
         for sums in &mut self.out[..fours * FOUR] {
-            *sums = [[0.0; TILE_ROWS]; TILES];
+            *sums = ZERO;
         }
         let part = DEEP * 32 / Q::BLOCK * Q::BYTES * TILE_ROWS;
         for (i, start) in (0..self.bytes).step_by(part).enumerate() {
@@ -88,29 +95,19 @@ impl<Q: Tiled> SimdOp for Many<'_, Q> {
             for (n, quads) in quads[..fours].iter_mut().enumerate() {
                 fill::<S, Q>(self.acts, n * FOUR, i * DEEP, &mut quads[..groups]);
             }
-            for (pair, tiles) in self.tiles.chunks(PAIR * self.bytes).enumerate() {
-                let mut parts = tiles
-                    .chunks_exact(self.bytes)
-                    .map(|tile| &tile[part.clone()]);
-                let (one, two) = (parts.next(), parts.next());
-                for (panel, part) in panels.iter_mut().zip([one, two]) {
-                    if let Some(part) = part {
-                        unpack::<S, Q>(s, part, panel);
-                    }
+            for (tile, bytes) in self.tiles.chunks_exact(self.bytes).enumerate() {
+                for (half, panel) in panels.iter_mut().enumerate() {
+                    unpack::<S, Q>(Eight::new(s, half), &bytes[part.clone()], panel);
                 }
                 for (quads, sums) in quads.iter().zip(self.out.as_chunks_mut().0).take(fours) {
                     let quads = &quads[..groups];
-                    let tile = pair * PAIR;
-                    if S::TOGETHER == PAIR && two.is_some() {
-                        pass::<S, Q, PAIR>(s, &panels, quads, sums, tile);
+                    if S::TOGETHER == PAIR {
+                        pass::<S, Q, PAIR>(s, &panels, quads, sums, tile, 0);
                         continue;
                     }
-                    for (i, panel) in panels
-                        .iter()
-                        .take(1 + usize::from(two.is_some()))
-                        .enumerate()
-                    {
-                        pass::<S, Q, 1>(s, core::array::from_ref(panel), quads, sums, tile + i);
+                    for (half, panel) in panels.iter().enumerate() {
+                        let panel = core::array::from_ref(panel);
+                        pass::<S, Q, 1>(s, panel, quads, sums, tile, half);
                     }
                 }
             }
@@ -160,7 +157,7 @@ fn fill<S: Simd, Q: Tiled>(acts: &Acts<'_>, token: usize, first: usize, quads: &
             quad.sums[t] = if Q::HALVES { s16[i] } else { [s32[i], 0.0] };
             let sums = if Q::HALVES { q16[i] } else { [q32[i], 0] };
             for half in 0..2 {
-                quad.starts[half][t] = sums[half] * const { -offset::<S, Q>() };
+                quad.starts[half][t] = sums[half] * const { -offset::<Eight<S>, Q>() };
             }
         }
     }
@@ -180,13 +177,13 @@ struct Panel {
 /// A scale and a minimum of each row.
 #[derive(Clone, Copy)]
 struct Scales {
-    d: [f32; TILE_ROWS],
-    m: [f32; TILE_ROWS],
+    d: [f32; EIGHT],
+    m: [f32; EIGHT],
 }
 
 impl Panel {
     const ZERO: Panel = {
-        let (d, m) = ([0.0; TILE_ROWS], [0.0; TILE_ROWS]);
+        let (d, m) = ([0.0; EIGHT], [0.0; EIGHT]);
         Panel {
             first: 0,
             codes: [[[0; 32]; 8]; DEEP],
@@ -196,27 +193,44 @@ impl Panel {
     };
 }
 
-/// Fills a panel from a part of a tile.
+/// Fills a panel from some columns of half of a tile.
 #[inline(always)]
-fn unpack<S: Simd, Q: Tiled>(s: S, part: &[u8], panel: &mut Panel) {
+fn unpack<S: Simd, Q: Tiled>(l: Eight<S>, part: &[u8], panel: &mut Panel) {
     panel.first = 0;
     let mut into = Into::<Q>(panel, PhantomData);
-    for chunk in part.chunks(chunk_bytes::<Q>()) {
-        let blocks = chunk.len() / (Q::BYTES * TILE_ROWS);
-        let planes = Planes::of::<Q>(chunk, blocks);
-        for b in 0..blocks {
-            Q::groups(s, &planes, b, &mut into);
-        }
-        into.0.first += blocks * (Q::BLOCK / 32);
+    let chunks = part.chunks_exact(chunk_bytes::<Q>());
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        unpack_chunk::<S, Q>(l, chunk, const { chunk_blocks::<Q>() }, &mut into);
     }
+    if const { chunk_blocks::<Q>() > 1 } && !rest.is_empty() {
+        let blocks = rest.len() / (Q::BYTES * TILE_ROWS);
+        unpack_chunk::<S, Q>(l, rest, blocks, &mut into);
+    }
+}
+
+/// The next chunk of `blocks` blocks a row.
+#[inline(always)]
+fn unpack_chunk<S: Simd, Q: Tiled>(
+    l: Eight<S>,
+    chunk: &[u8],
+    blocks: usize,
+    into: &mut Into<'_, Q>,
+) {
+    let planes = Planes::<Q>::of(chunk, blocks);
+    for b in 0..blocks {
+        Q::groups(l, &planes, b, into);
+    }
+    into.0.first += blocks * (Q::BLOCK / 32);
 }
 
 /// A panel that takes the groups of a format.
 struct Into<'a, Q>(&'a mut Panel, PhantomData<Q>);
 
-impl<S: Simd, Q: Tiled> Sink<S> for Into<'_, Q> {
+impl<S: Simd, Q: Tiled> Sink<Eight<S>> for Into<'_, Q> {
     #[inline(always)]
-    fn take(&mut self, s: S, g: usize, group: Group<S>) {
+    fn take(&mut self, l: Eight<S>, g: usize, group: Group<Eight<S>>) {
+        let s = l.s();
         let i = (self.0.first + g) % DEEP;
         s.store_codes(&group.codes, &mut self.0.codes[i]);
         s.store(group.d[0], &mut self.0.low[i].d);
@@ -230,16 +244,18 @@ impl<S: Simd, Q: Tiled> Sink<S> for Into<'_, Q> {
     }
 }
 
-/// Four tokens over `R` panels, onto their sums with the tiles from `tile` on.
+/// Four tokens over `R` panels, onto their sums with those of `tile`, from panel `half` on.
 #[inline(always)]
 fn pass<S: Simd, Q: Tiled, const R: usize>(
     s: S,
     panels: &[Panel; R],
     quads: &[Quad],
-    sums: &mut [[[f32; TILE_ROWS]; TILES]; FOUR],
+    sums: &mut [Sums; FOUR],
     tile: usize,
+    half: usize,
 ) {
-    let mut acc = each!(FOUR, |t| each!(R, |r| s.load(&sums[t][tile + r])));
+    let l = Eight::new(s, half);
+    let mut acc = each!(FOUR, |t| each!(R, |r| s.load(&sums[t][tile][half + r])));
     for (i, quad) in quads.iter().enumerate().take(DEEP) {
         let codes = each!(R, |r| &panels[r].codes[i]);
         let a = each!(FOUR, |t| &quad.q[t]);
@@ -265,8 +281,8 @@ fn pass<S: Simd, Q: Tiled, const R: usize>(
             };
             for t in 0..FOUR {
                 let sums = [n[0][t][r], n[1][t][r]];
-                acc[t][r] = add::<S, Q>(
-                    s,
+                acc[t][r] = add::<Eight<S>, Q>(
+                    l,
                     sums,
                     [d0, d1],
                     [m0, m1],
@@ -279,7 +295,7 @@ fn pass<S: Simd, Q: Tiled, const R: usize>(
     }
     for t in 0..FOUR {
         for r in 0..R {
-            s.store(acc[t][r], &mut sums[t][tile + r]);
+            s.store(acc[t][r], &mut sums[t][tile][half + r]);
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Tiles of eight rows times activations.
+//! Tiles times activations.
 //!
-//! One inner step serves every format, every number of tokens, and both phases: 32 weights of eight rows, unpacked to codes,
-//! multiply one token's 32 activations; the eight integer sums, exact, become f32 and are scaled by row and by token.
+//! One inner step serves every format, every number of tokens, and both phases: 32 weights of each row, unpacked to codes,
+//! multiply one token's 32 activations; the integer sums, exact, become f32 and are scaled by row and by token.
 //!
 //! - *A few tokens* (decode): each group is unpacked in registers and multiplied with up to [`FEW`] tokens.
 //! - *Many tokens* (prefill): groups are unpacked to panels, over which all tokens pass ([`panels`](super::panels)).
@@ -12,16 +12,19 @@ use core::marker::PhantomData;
 
 use super::acts::{Act, Acts};
 use crate::Isa;
+use crate::lanes::Lanes;
 use crate::quant::Tiled;
-use crate::simd::{Simd, SimdOp};
-use crate::tile::{Codes, Group, Planes, Sink, TILE_ROWS, chunk_bytes};
+use crate::simd::{Simd, SimdOp, each};
+use crate::tile::{Codes, Group, Planes, Sink, TILE_ROWS, chunk_blocks, chunk_bytes};
 
 /// Most tokens that multiply a group while it is in registers.
 pub(crate) const FEW: usize = 4;
+/// Most parts in which a tile's rows go by.
+const PARTS: usize = 2;
 /// Bytes of a line of the cache, or fewer.
 const LINE: usize = 64;
-/// How many bytes ahead of the products weights are asked for, into the second cache: at 25 GB/s, 330 ns. Measured against 2,
-/// 4, 12 and 16 KB, and against the first cache, whose few outstanding misses are the limit then.
+/// How many bytes ahead of the products weights are asked for, into the second cache, a group's share with each group: at 25 GB/s,
+/// 330 ns. Measured against 2, 4, 12 and 16 KB, and against the first cache, whose few outstanding misses are the limit then.
 const AHEAD: usize = 8192;
 
 /// Some tiles of `bytes` each times up to [`FEW`] tokens: `store(token, tile, products of its rows)`.
@@ -59,72 +62,72 @@ fn few<Q: Tiled, const T: usize>(
 
 /// A group times one token.
 #[inline(always)]
-fn step<S: Simd, Q: Tiled>(s: S, group: &Group<S>, g: usize, act: &Act<'_>, acc: S::F) -> S::F {
+fn step<L: Lanes, Q: Tiled>(l: L, group: &Group<L>, g: usize, act: &Act<'_>, acc: L::F) -> L::F {
     let (a, _) = act.q[g].as_chunks::<4>();
     let Some(a) = a.first_chunk::<8>() else {
         unreachable!("32 activations are eight times four")
     };
     let (sums, act_sums) = if Q::HALVES {
         let ([low, high], [a_low, a_high]) = (split(&group.codes), split(a));
-        let [of_low, of_high] = [2 * g, 2 * g + 1].map(|i| start::<S, Q>(s, act.q16, i));
-        let low = rows::<S, Q, 4>(s, low, a_low, of_low);
-        let high = rows::<S, Q, 4>(s, high, a_high, of_high);
+        let [of_low, of_high] = [2 * g, 2 * g + 1].map(|i| start::<L, Q>(l, act.q16, i));
+        let low = rows::<L, Q, 4>(l, low, a_low, of_low);
+        let high = rows::<L, Q, 4>(l, high, a_high, of_high);
         (
-            [s.to_f(low), s.to_f(high)],
+            [l.to_f(low), l.to_f(high)],
             [act.s16[2 * g], act.s16[2 * g + 1]],
         )
     } else {
-        let sum = s.to_f(rows::<S, Q, 8>(
-            s,
+        let sum = l.to_f(rows::<L, Q, 8>(
+            l,
             &group.codes,
             a,
-            start::<S, Q>(s, act.q32, g),
+            start::<L, Q>(l, act.q32, g),
         ));
         ([sum; 2], [act.s32[g], 0.0])
     };
-    add::<S, Q>(s, sums, group.d, group.m, act.d[g], act_sums, acc)
+    add::<L, Q>(l, sums, group.d, group.m, act.d[g], act_sums, acc)
 }
 
 /// How often the sum of activations is in a sum of codes times activations, and should not be.
-pub(super) const fn offset<S: Simd, Q: Tiled>() -> i32 {
+pub(super) const fn offset<L: Lanes, Q: Tiled>() -> i32 {
     let bias = match Q::CODES {
         Codes::U4 | Codes::U6 => 0,
-        Codes::I8 => S::BIAS,
+        Codes::I8 => L::BIAS,
     };
     Q::ABOVE as i32 + bias as i32
 }
 
 /// What the products of group or half `i` start from, so that their sum is that of the weights.
 #[inline(always)]
-fn start<S: Simd, Q: Tiled>(s: S, sums: &[i32], i: usize) -> S::N {
-    let times = const { -offset::<S, Q>() };
-    s.start(if times == 0 { 0 } else { sums[i] }, times)
+fn start<L: Lanes, Q: Tiled>(l: L, sums: &[i32], i: usize) -> L::N {
+    let times = const { -offset::<L, Q>() };
+    l.start(if times == 0 { 0 } else { sums[i] }, times)
 }
 
 /// `acc + d * da * sum + m * (da * sum(a))` row by row, from `sums` of weights over `d` times activations, for each half where
 /// the format has scales for halves; `act_sums` are the sums of activations, scaled by `da`.
 #[inline(always)]
-pub(super) fn add<S: Simd, Q: Tiled>(
-    s: S,
-    sums: [S::F; 2],
-    d: [S::F; 2],
-    m: [S::F; 2],
+pub(super) fn add<L: Lanes, Q: Tiled>(
+    l: L,
+    sums: [L::F; 2],
+    d: [L::F; 2],
+    m: [L::F; 2],
     da: f32,
     act_sums: [f32; 2],
-    acc: S::F,
-) -> S::F {
+    acc: L::F,
+) -> L::F {
     if Q::HALVES {
-        let sum = s.fma(sums[1], d[1], s.mul(sums[0], d[0]));
-        let acc = s.fma(sum, s.splat(da), acc);
+        let sum = l.fma(sums[1], d[1], l.mul(sums[0], d[0]));
+        let acc = l.fma(sum, l.splat(da), acc);
         if !Q::MIN {
             return acc;
         }
-        let acc = s.fma(m[0], s.splat(act_sums[0]), acc);
-        s.fma(m[1], s.splat(act_sums[1]), acc)
+        let acc = l.fma(m[0], l.splat(act_sums[0]), acc);
+        l.fma(m[1], l.splat(act_sums[1]), acc)
     } else {
-        let acc = s.fma(sums[0], s.mul(d[0], s.splat(da)), acc);
+        let acc = l.fma(sums[0], l.mul(d[0], l.splat(da)), acc);
         if Q::MIN {
-            s.fma(m[0], s.splat(act_sums[0]), acc)
+            l.fma(m[0], l.splat(act_sums[0]), acc)
         } else {
             acc
         }
@@ -133,16 +136,16 @@ pub(super) fn add<S: Simd, Q: Tiled>(
 
 /// `start` plus the integer sums of a group's codes.
 #[inline(always)]
-fn rows<S: Simd, Q: Tiled, const J: usize>(
-    s: S,
-    w: &[S::B; J],
+fn rows<L: Lanes, Q: Tiled, const J: usize>(
+    l: L,
+    w: &[L::B; J],
     a: &[[i8; 4]; J],
-    start: S::N,
-) -> S::N {
+    start: L::N,
+) -> L::N {
     match Q::CODES {
-        Codes::U4 => s.rows_u4(w, a, start),
-        Codes::U6 => s.rows_u6(w, a, start),
-        Codes::I8 => s.rows_i8(w, a, start),
+        Codes::U4 => l.rows_u4(w, a, start),
+        Codes::U6 => l.rows_u6(w, a, start),
+        Codes::I8 => l.rows_i8(w, a, start),
     }
 }
 
@@ -170,52 +173,93 @@ impl<Q: Tiled, const T: usize> SimdOp for Few<'_, Q, T> {
 
     #[inline(always)]
     fn eval<S: Simd>(self, s: S) {
-        // Each chunk asks for what comes AHEAD of it, and nothing has asked for these.
-        for line in (0..AHEAD.min(self.tiles.len())).step_by(LINE) {
-            s.prefetch(self.tiles, line);
+        if const { asks::<S, Q>() } {
+            // Each group asks for what comes AHEAD of it, and nothing has asked for these.
+            for line in (0..AHEAD.min(self.tiles.len())).step_by(LINE) {
+                s.prefetch(self.tiles, line);
+            }
         }
         let acts: [Act<'_>; T] = self.acts.group(0);
-        let mut out = [0.0; TILE_ROWS];
+        let mut out = [[0.0; TILE_ROWS]; T];
         for (i, tile) in self.tiles.chunks_exact(self.bytes).enumerate() {
-            let mut sums = Running::<S, Q, T> {
-                acts,
-                first: 0,
-                acc: [s.splat(0.0); T],
-                format: PhantomData,
-            };
-            for chunk in tile.chunks(chunk_bytes::<Q>()) {
-                for line in (0..chunk_bytes::<Q>()).step_by(LINE) {
-                    s.prefetch(chunk, AHEAD + line);
-                }
-                let blocks = chunk.len() / (Q::BYTES * TILE_ROWS);
-                let planes = Planes::of::<Q>(chunk, blocks);
-                for b in 0..blocks {
-                    Q::groups(s, &planes, b, &mut sums);
-                }
-                sums.first += blocks * (Q::BLOCK / 32);
+            let mut acc = each!(PARTS, |part| [s.part(part).splat(0.0); T]);
+            let n = const { chunk_blocks::<Q>() * (Q::BLOCK / 32) };
+            let chunks = tile.chunks_exact(chunk_bytes::<Q>());
+            let rest = chunks.remainder();
+            let mut first = 0;
+            for chunk in chunks {
+                let acts = Act::cut(&acts, first, n);
+                multiply_chunk::<S, Q, T>(s, chunk, const { chunk_blocks::<Q>() }, &acts, &mut acc);
+                first += n;
             }
-            for t in 0..T {
-                s.store(sums.acc[t], &mut out);
-                (self.store)(t, i, &out);
+            if const { chunk_blocks::<Q>() > 1 } && !rest.is_empty() {
+                let blocks = rest.len() / (Q::BYTES * TILE_ROWS);
+                let acts = Act::cut(&acts, first, blocks * (Q::BLOCK / 32));
+                multiply_chunk::<S, Q, T>(s, rest, blocks, &acts, &mut acc);
+            }
+            for (part, acc) in acc.iter().take(S::PARTS).enumerate() {
+                for t in 0..T {
+                    s.part(part).store(acc[t], &mut out[t]);
+                }
+            }
+            for (t, out) in out.iter().enumerate() {
+                (self.store)(t, i, out);
             }
         }
     }
 }
 
+/// Whether weights are asked for ahead. Loads of whole lines in order are faster alone: on Zen 4 `Q4_0` comes from memory at 31 GB/s a
+/// core, and at 24 GB/s when it is asked for; but `Q6_K`, which goes back for its high bits, at 15 GB/s, and 25 GB/s.
+const fn asks<S: Simd, Q: Tiled>() -> bool {
+    S::PARTS > 1 || !Q::ONCE
+}
+
+/// A chunk of `blocks` blocks a row times as many columns of `T` tokens, onto `acc`.
+#[inline(always)]
+fn multiply_chunk<S: Simd, Q: Tiled, const T: usize>(
+    s: S,
+    chunk: &[u8],
+    blocks: usize,
+    acts: &[Act<'_>; T],
+    acc: &mut [[<S::Lanes as Lanes>::F; T]; PARTS],
+) {
+    let planes = Planes::<Q>::of(chunk, blocks);
+    for (part, acc) in acc.iter_mut().take(S::PARTS).enumerate() {
+        let mut sums = Running::<S::Lanes, Q, T> {
+            chunk: (const { asks::<S, Q>() } && part == 0).then_some(chunk),
+            acts,
+            acc: *acc,
+            format: PhantomData,
+        };
+        for b in 0..blocks {
+            Q::groups(s.part(part), &planes, b, &mut sums);
+        }
+        *acc = sums.acc;
+    }
+}
+
 /// The sums of `T` tokens so far.
-struct Running<'a, S: Simd, Q, const T: usize> {
-    acts: [Act<'a>; T],
-    /// The first group of the chunk.
-    first: usize,
-    acc: [S::F; T],
+struct Running<'a, L: Lanes, Q, const T: usize> {
+    /// Where to ask for what is ahead, once for all rows.
+    chunk: Option<&'a [u8]>,
+    /// Those of the chunk.
+    acts: &'a [Act<'a>; T],
+    acc: [L::F; T],
     format: PhantomData<Q>,
 }
 
-impl<S: Simd, Q: Tiled, const T: usize> Sink<S> for Running<'_, S, Q, T> {
+impl<L: Lanes, Q: Tiled, const T: usize> Sink<L> for Running<'_, L, Q, T> {
     #[inline(always)]
-    fn take(&mut self, s: S, g: usize, group: Group<S>) {
+    fn take(&mut self, l: L, g: usize, group: Group<L>) {
+        if let Some(chunk) = self.chunk {
+            let bytes = const { chunk_bytes::<Q>() / (chunk_blocks::<Q>() * Q::BLOCK / 32) };
+            for line in g * bytes / LINE..(g + 1) * bytes / LINE {
+                l.prefetch(chunk, AHEAD + line * LINE);
+            }
+        }
         for t in 0..T {
-            self.acc[t] = step::<S, Q>(s, &group, self.first + g, &self.acts[t], self.acc[t]);
+            self.acc[t] = step::<L, Q>(l, &group, g, &self.acts[t], self.acc[t]);
         }
     }
 }

@@ -61,7 +61,7 @@ pub(crate) trait Line<const N: usize> {
     #[inline(always)]
     fn dot_lines<S: Simd, const T: usize>(s: S, row: &[u8], acts: &[Act<'_>; T]) -> [f32; T] {
         let blocks = row.as_chunks::<N>().0;
-        let acts = Act::cut(acts, blocks.len());
+        let acts = Act::cut(acts, 0, blocks.len());
         let (mut sums, mut mins) = ([s.zero(); T], [0.0; T]);
         for (i, block) in blocks.iter().enumerate() {
             let (q, d, m) = Self::line(s, block);
@@ -88,7 +88,7 @@ pub(crate) trait Codes<const N: usize> {
     #[inline(always)]
     fn dot_codes<S: Simd, const T: usize>(s: S, row: &[u8], acts: &[Act<'_>; T]) -> [f32; T] {
         let blocks = row.as_chunks::<N>().0;
-        let acts = Act::cut(acts, blocks.len());
+        let acts = Act::cut(acts, 0, blocks.len());
         let mut sums = [s.zero(); T];
         for (i, block) in blocks.iter().enumerate() {
             let (c, d) = Self::codes(s, block);

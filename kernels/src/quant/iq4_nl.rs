@@ -9,6 +9,7 @@ use super::blocks::{Codes, decode_blocks, f16_at, field, nibble, u16_at};
 use super::search::scale::{self, Levels, Trials};
 use super::search::{encode_blocks, put_f16, put_nibbles};
 use super::{Quant, Tiled};
+use crate::lanes::Lanes;
 use crate::op::acts::Act;
 use crate::simd::{Simd, each};
 use crate::tile::{self, Field, Group, Planes, Sink, nibbles};
@@ -116,24 +117,25 @@ impl Codes<BYTES> for Iq4Nl {
 }
 
 impl Tiled for Iq4Nl {
-    const FIELDS: &'static [Field] = &[Field::words(QS, 4), Field::half(D)];
+    const FIELDS: &'static [Field] = &[Field::half(D), Field::words(QS, 4)];
     const CODES: tile::Codes = tile::Codes::I8;
     const HALVES: bool = false;
     const MIN: bool = false;
     const ABOVE: u8 = 0;
+    const ONCE: bool = true;
 
     #[inline(always)]
-    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
-        let d = s.load_f16_le(planes.half(1, b));
-        let q = nibbles(s, planes.words(0, b));
-        let codes = each!(8, |w| s.table(biased_table::<S>(), q[w]));
-        sink.take(s, b, Group::symmetric(codes, d));
+    fn groups<L: Lanes>(l: L, planes: &Planes<'_, Self>, b: usize, sink: &mut impl Sink<L>) {
+        let d = l.half_f(planes.half(b, 0));
+        let q = nibbles(l, planes.words(b, 1, 0));
+        let codes = each!(8, |w| l.table(biased_table(L::BIAS), q[w]));
+        sink.take(l, b, Group::symmetric(codes, d));
     }
 }
 
-/// The table with [`Simd::BIAS`] added.
+/// The table with `bias` added: 0 or 128.
 #[inline(always)]
-pub(crate) fn biased_table<S: Simd>() -> &'static [i8; 16] {
+pub(crate) fn biased_table(bias: u8) -> &'static [i8; 16] {
     const FLIPPED: [i8; 16] = {
         let (mut out, mut k) = (TABLE, 0);
         while k < 16 {
@@ -142,5 +144,5 @@ pub(crate) fn biased_table<S: Simd>() -> &'static [i8; 16] {
         }
         out
     };
-    if S::BIAS == 0 { &TABLE } else { &FLIPPED }
+    if bias == 0 { &TABLE } else { &FLIPPED }
 }

@@ -12,6 +12,7 @@ use super::iq4_nl::{Steps, TABLE, TRIALS, biased_table};
 use super::k::{K, Supers, products};
 use super::search::{encode_blocks, put_f16, put_nibbles, super_scale};
 use super::{Quant, Tiled};
+use crate::lanes::Lanes;
 use crate::op::acts::Act;
 use crate::simd::{Simd, each};
 use crate::tile::{Codes, Field, Group, Planes, Sink, nibbles};
@@ -104,32 +105,33 @@ impl Quant for Iq4Xs {
 
 impl Tiled for Iq4Xs {
     const FIELDS: &'static [Field] = &[
-        Field::words(QS, 32),
-        Field::words(SCALES_L, 1),
         Field::half(D),
         Field::half(SCALES_H),
+        Field::words(SCALES_L, 1),
+        Field::words(QS, 32),
     ];
     const CODES: Codes = Codes::I8;
     const HALVES: bool = false;
     const MIN: bool = false;
     const ABOVE: u8 = 0;
+    const ONCE: bool = true;
 
     #[inline(always)]
-    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
-        let d = s.load_f16_le(planes.half(2, b));
-        let low = s.load_n(&planes.words::<1>(1, b)[0]);
-        let high = s.load_n16(planes.half(3, b));
+    fn groups<L: Lanes>(l: L, planes: &Planes<'_, Self>, b: usize, sink: &mut impl Sink<L>) {
+        let d = l.half_f(planes.half(b, 0));
+        let low = l.word_n(&planes.words::<1>(b, 2, 0)[0]);
+        let high = l.half_n(planes.half(b, 1));
         for j in 0..8 {
             let shift = j as u32;
-            let scale = s.fma(
-                s.bits_n(high, 2 * shift, 3),
-                s.splat(16.0),
-                s.bits_n(low, 4 * shift, 15),
+            let scale = l.fma(
+                l.bits_n(high, 2 * shift, 3),
+                l.splat(16.0),
+                l.bits_n(low, 4 * shift, 15),
             );
-            let d = s.mul(d, s.sub(scale, s.splat(32.0)));
-            let q = nibbles(s, planes.words(0, 8 * b + j));
-            let codes = each!(8, |w| s.table(biased_table::<S>(), q[w]));
-            sink.take(s, 8 * b + j, Group::symmetric(codes, d));
+            let d = l.mul(d, l.sub(scale, l.splat(32.0)));
+            let q = nibbles(l, planes.words(b, 3, j));
+            let codes = each!(8, |w| l.table(biased_table(L::BIAS), q[w]));
+            sink.take(l, 8 * b + j, Group::symmetric(codes, d));
         }
     }
 }

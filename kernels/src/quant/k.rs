@@ -4,8 +4,10 @@
 //! block and halves the rounding error of the activations. The eight factors `d * scale_j * da_j` are made at once.
 
 use super::blocks::u32_at;
+use crate::lanes::Lanes;
 use crate::op::acts::Act;
 use crate::simd::{Simd, each};
+use crate::tile::Word;
 
 /// Weights in a superblock.
 pub(crate) const K: usize = 256;
@@ -95,43 +97,43 @@ pub(crate) fn scales_mins(block: &[u8], at: usize) -> ([u8; 8], [u8; 8]) {
     (scales, mins)
 }
 
-/// The same for eight rows of a tile, `words` the three words of each: the eight scales times `d`, and the eight mins times `-dmin`.
+/// The same for the rows of a tile, `words` the three words of each: the eight scales times `d`, and the eight mins times `-dmin`.
 #[inline(always)]
-pub(crate) fn scales_mins_of_rows<S: Simd>(
-    s: S,
-    words: &[[u8; 32]; 3],
-    d: S::F,
-    dmin: S::F,
-) -> ([S::F; 8], [S::F; 8]) {
-    let [a, b, c] = each!(3, |i| s.load_n(&words[i]));
-    let (sixteen, dmin) = (s.splat(16.0), s.mul(dmin, s.splat(-1.0)));
+pub(crate) fn scales_mins_of_rows<L: Lanes>(
+    l: L,
+    words: &[Word; 3],
+    d: L::F,
+    dmin: L::F,
+) -> ([L::F; 8], [L::F; 8]) {
+    let [a, b, c] = each!(3, |i| l.word_n(&words[i]));
+    let (sixteen, dmin) = (l.splat(16.0), l.mul(dmin, l.splat(-1.0)));
     let (mut scales, mut mins) = ([d; 8], [dmin; 8]);
     for j in 0..4 {
         let byte = 8 * j as u32;
-        let six = |x| s.bits_n(x, byte, 63);
+        let six = |x| l.bits_n(x, byte, 63);
         let split = |x, at| {
-            s.fma(
-                s.bits_n(x, byte + 6, 3),
+            l.fma(
+                l.bits_n(x, byte + 6, 3),
                 sixteen,
-                s.bits_n(c, byte + at, 15),
+                l.bits_n(c, byte + at, 15),
             )
         };
-        scales[j] = s.mul(d, six(a));
-        mins[j] = s.mul(dmin, six(b));
-        scales[j + 4] = s.mul(d, split(a, 0));
-        mins[j + 4] = s.mul(dmin, split(b, 4));
+        scales[j] = l.mul(d, six(a));
+        mins[j] = l.mul(dmin, six(b));
+        scales[j + 4] = l.mul(d, split(a, 0));
+        mins[j + 4] = l.mul(dmin, split(b, 4));
     }
     (scales, mins)
 }
 
 /// Bits `2k` and `2k + 1` of each byte at its bottom; those above stay.
 #[inline(always)]
-pub(crate) fn two_bits<S: Simd>(s: S, x: S::B, k: usize) -> S::B {
+pub(crate) fn two_bits<L: Lanes>(l: L, x: L::B, k: usize) -> L::B {
     match k {
         0 => x,
-        1 => s.shr::<2>(x),
-        2 => s.shr::<4>(x),
-        _ => s.shr::<6>(x),
+        1 => l.shr::<2>(x),
+        2 => l.shr::<4>(x),
+        _ => l.shr::<6>(x),
     }
 }
 

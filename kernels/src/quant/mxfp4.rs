@@ -12,6 +12,7 @@ use super::blocks::{Codes, decode_blocks, field, nibble};
 use super::search::scale::{Levels, Sums, codes};
 use super::search::{Unit, encode_blocks, power, put_nibbles};
 use super::{Quant, Tiled};
+use crate::lanes::Lanes;
 use crate::op::acts::Act;
 use crate::simd::{Simd, each};
 use crate::tile::{self, Field, Group, Planes, Sink, nibbles};
@@ -133,18 +134,19 @@ impl Codes<BYTES> for Mxfp4 {
 }
 
 impl Tiled for Mxfp4 {
-    const FIELDS: &'static [Field] = &[Field::words(QS, 4), Field::byte(E)];
+    const FIELDS: &'static [Field] = &[Field::byte(E), Field::words(QS, 4)];
     const CODES: tile::Codes = tile::Codes::U6;
     const HALVES: bool = false;
     const MIN: bool = false;
     const ABOVE: u8 = 12;
+    const ONCE: bool = true;
 
     #[inline(always)]
-    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
-        let d = s.load(&planes.byte(1, b).map(half_scale));
-        let q = nibbles(s, planes.words(0, b));
-        let codes = each!(8, |w| s.table(&ABOVE, q[w]));
-        sink.take(s, b, Group::symmetric(codes, d));
+    fn groups<L: Lanes>(l: L, planes: &Planes<'_, Self>, b: usize, sink: &mut impl Sink<L>) {
+        let d = l.byte_f(planes.byte(b, 0), half_scale);
+        let q = nibbles(l, planes.words(b, 1, 0));
+        let codes = each!(8, |w| l.table(&ABOVE, q[w]));
+        sink.take(l, b, Group::symmetric(codes, d));
     }
 }
 

@@ -11,6 +11,7 @@ use super::k::{K, Supers, offsets, products, split, two_bits};
 use super::search::line::Trials;
 use super::search::{encode_blocks, put_f16, super_line};
 use super::{Quant, Tiled};
+use crate::lanes::Lanes;
 use crate::op::acts::Act;
 use crate::simd::{Simd, each, unrolled};
 use crate::tile::{Codes, Field, Group, Planes, Sink};
@@ -110,30 +111,31 @@ impl Quant for Q2K {
 
 impl Tiled for Q2K {
     const FIELDS: &'static [Field] = &[
-        Field::words(QS, 16),
-        Field::words(SCALES, 4),
         Field::half(D),
         Field::half(DMIN),
+        Field::words(SCALES, 4),
+        Field::words(QS, 16),
     ];
     const CODES: Codes = Codes::U4;
     const HALVES: bool = true;
     const MIN: bool = true;
     const ABOVE: u8 = 0;
+    const ONCE: bool = false;
 
     #[inline(always)]
-    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
-        let d = s.load_f16_le(planes.half(2, b));
-        let dmin = s.mul(s.load_f16_le(planes.half(3, b)), s.splat(-1.0));
-        let scales = planes.words::<4>(1, b);
+    fn groups<L: Lanes>(l: L, planes: &Planes<'_, Self>, b: usize, sink: &mut impl Sink<L>) {
+        let d = l.half_f(planes.half(b, 0));
+        let dmin = l.mul(l.half_f(planes.half(b, 1)), l.splat(-1.0));
+        let scales = planes.words::<4>(b, 2, 0);
         for h in 0..2 {
-            let x = planes.words::<8>(0, 2 * b + h);
+            let x = planes.words::<8>(b, 3, h);
             unrolled!(k in [0, 1, 2, 3] {
-                let codes = each!(8, |w| s.and(two_bits(s, s.bytes(&x[w]), k), s.splat_b(3)));
-                let word = s.load_n(&scales[2 * h + k / 2]);
+                let codes = each!(8, |w| l.and(two_bits(l, l.word(&x[w]), k), l.splat_b(3)));
+                let word = l.word_n(&scales[2 * h + k / 2]);
                 let byte = |i: usize| (8 * (k % 2 * 2 + i)) as u32;
-                let d = each!(2, |i| s.mul(d, s.bits_n(word, byte(i), 15)));
-                let m = each!(2, |i| s.mul(dmin, s.bits_n(word, byte(i) + 4, 15)));
-                sink.take(s, 8 * b + 4 * h + k, Group { codes, d, m });
+                let d = each!(2, |i| l.mul(d, l.bits_n(word, byte(i), 15)));
+                let m = each!(2, |i| l.mul(dmin, l.bits_n(word, byte(i) + 4, 15)));
+                sink.take(l, 8 * b + 4 * h + k, Group { codes, d, m });
             });
         }
     }

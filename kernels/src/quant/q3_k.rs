@@ -15,6 +15,7 @@ use super::k::{K, Supers, offsets, products, split, two_bits};
 use super::search::scale::{Integers, Trials};
 use super::search::{encode_blocks, put_f16, super_scale};
 use super::{Quant, Tiled};
+use crate::lanes::Lanes;
 use crate::op::acts::Act;
 use crate::simd::{Simd, each};
 use crate::tile::{Codes, Field, Group, Planes, Sink};
@@ -138,39 +139,39 @@ impl Quant for Q3K {
 
 impl Tiled for Q3K {
     const FIELDS: &'static [Field] = &[
+        Field::half(D),
+        Field::words(SCALES, 3),
         Field::words(HMASK, 8),
         Field::words(QS, 16),
-        Field::words(SCALES, 3),
-        Field::half(D),
     ];
     const CODES: Codes = Codes::U4;
     const HALVES: bool = true;
     const MIN: bool = false;
     const ABOVE: u8 = 4;
+    const ONCE: bool = false;
 
     #[inline(always)]
-    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
-        let d = s.load_f16_le(planes.half(3, b));
-        let words = planes.words::<3>(2, b);
-        let words = each!(3, |i| s.load_n(&words[i]));
-        let hmask = planes.words::<8>(0, b);
+    fn groups<L: Lanes>(l: L, planes: &Planes<'_, Self>, b: usize, sink: &mut impl Sink<L>) {
+        let d = l.half_f(planes.half(b, 0));
+        let words = planes.words::<3>(b, 1, 0);
+        let words = each!(3, |i| l.word_n(&words[i]));
+        let hmask = planes.words::<8>(b, 2, 0);
         for h in 0..2 {
-            let x = planes.words::<8>(1, 2 * b + h);
+            let x = planes.words::<8>(b, 3, h);
             for k in 0..4 {
                 let j = 4 * h + k;
                 let codes = each!(8, |w| {
-                    let set = s.test(s.bytes(&hmask[w]), s.splat_b(1 << j));
-                    let low = s.and(two_bits(s, s.bytes(&x[w]), k), s.splat_b(3));
-                    s.or(low, s.and(set, s.splat_b(4)))
+                    let low = l.and(two_bits(l, l.word(&x[w]), k), l.splat_b(3));
+                    l.or(low, l.choose(l.word(&hmask[w]), 1 << j, 4))
                 });
                 let d = each!(2, |i| {
                     let (n, byte) = (2 * j + i, (2 * j + i) as u32 % 4 * 8);
-                    let low = s.bits_n(words[n / 4 % 2], byte + (n / 8 * 4) as u32, 15);
-                    let high = s.bits_n(words[2], byte + (n / 4 * 2) as u32, 3);
-                    let scale = s.fma(high, s.splat(16.0), low);
-                    s.mul(d, s.sub(scale, s.splat(32.0)))
+                    let low = l.bits_n(words[n / 4 % 2], byte + (n / 8 * 4) as u32, 15);
+                    let high = l.bits_n(words[2], byte + (n / 4 * 2) as u32, 3);
+                    let scale = l.fma(high, l.splat(16.0), low);
+                    l.mul(d, l.sub(scale, l.splat(32.0)))
                 });
-                sink.take(s, 8 * b + j, Group { codes, d, m: d });
+                sink.take(l, 8 * b + j, Group { codes, d, m: d });
             }
         }
     }

@@ -9,6 +9,7 @@ use super::blocks::{Line, decode_blocks, f16_at, field, nibble, u16_at};
 use super::search::scale::{self, Integers, Trials};
 use super::search::{encode_blocks, put_f16, put_nibbles};
 use super::{Quant, Tiled};
+use crate::lanes::Lanes;
 use crate::op::acts::Act;
 use crate::simd::Simd;
 use crate::tile::{Codes, Field, Group, Planes, Sink, nibbles};
@@ -65,15 +66,16 @@ impl Line<BYTES> for Q4_0 {
 }
 
 impl Tiled for Q4_0 {
-    const FIELDS: &'static [Field] = &[Field::words(QS, 4), Field::half(D)];
+    const FIELDS: &'static [Field] = &[Field::half(D), Field::words(QS, 4)];
     const CODES: Codes = Codes::U4;
     const HALVES: bool = false;
     const MIN: bool = false;
     const ABOVE: u8 = 8;
+    const ONCE: bool = true;
 
     #[inline(always)]
-    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
-        let d = s.load_f16_le(planes.half(1, b));
-        sink.take(s, b, Group::symmetric(nibbles(s, planes.words(0, b)), d));
+    fn groups<L: Lanes>(l: L, planes: &Planes<'_, Self>, b: usize, sink: &mut impl Sink<L>) {
+        let d = l.half_f(planes.half(b, 0));
+        sink.take(l, b, Group::symmetric(nibbles(l, planes.words(b, 1, 0)), d));
     }
 }

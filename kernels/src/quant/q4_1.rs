@@ -9,6 +9,7 @@ use super::blocks::{Line, decode_blocks, f16_at, field, nibble, u16_at};
 use super::search::line::{self, Trials};
 use super::search::{encode_blocks, put_f16, put_nibbles};
 use super::{Quant, Tiled};
+use crate::lanes::Lanes;
 use crate::op::acts::Act;
 use crate::simd::Simd;
 use crate::tile::{Codes, Field, Group, Planes, Sink, nibbles};
@@ -72,16 +73,17 @@ impl Line<BYTES> for Q4_1 {
 }
 
 impl Tiled for Q4_1 {
-    const FIELDS: &'static [Field] = &[Field::words(QS, 4), Field::half(D), Field::half(M)];
+    const FIELDS: &'static [Field] = &[Field::half(D), Field::half(M), Field::words(QS, 4)];
     const CODES: Codes = Codes::U4;
     const HALVES: bool = false;
     const MIN: bool = true;
     const ABOVE: u8 = 0;
+    const ONCE: bool = true;
 
     #[inline(always)]
-    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
-        let d = s.load_f16_le(planes.half(1, b));
-        let m = s.load_f16_le(planes.half(2, b));
-        sink.take(s, b, Group::new(nibbles(s, planes.words(0, b)), d, m));
+    fn groups<L: Lanes>(l: L, planes: &Planes<'_, Self>, b: usize, sink: &mut impl Sink<L>) {
+        let d = l.half_f(planes.half(b, 0));
+        let m = l.half_f(planes.half(b, 1));
+        sink.take(l, b, Group::new(nibbles(l, planes.words(b, 2, 0)), d, m));
     }
 }

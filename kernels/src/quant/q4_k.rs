@@ -11,6 +11,7 @@ use super::k::{K, Supers, products, put_scales_mins, scales_mins, scales_mins_of
 use super::search::line::Trials;
 use super::search::{encode_blocks, put_f16, put_nibble_pairs, super_line};
 use super::{Quant, Tiled};
+use crate::lanes::Lanes;
 use crate::op::acts::Act;
 use crate::simd::{Simd, each};
 use crate::tile::{Codes, Field, Group, Planes, Sink};
@@ -104,27 +105,28 @@ impl Quant for Q4K {
 
 impl Tiled for Q4K {
     const FIELDS: &'static [Field] = &[
-        Field::words(QS, 32),
-        Field::words(SCALES, 3),
         Field::half(D),
         Field::half(DMIN),
+        Field::words(SCALES, 3),
+        Field::words(QS, 32),
     ];
     const CODES: Codes = Codes::U4;
     const HALVES: bool = false;
     const MIN: bool = true;
     const ABOVE: u8 = 0;
+    const ONCE: bool = true;
 
     #[inline(always)]
-    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
-        let d = s.load_f16_le(planes.half(2, b));
-        let dmin = s.load_f16_le(planes.half(3, b));
-        let (d, m) = scales_mins_of_rows(s, planes.words(1, b), d, dmin);
+    fn groups<L: Lanes>(l: L, planes: &Planes<'_, Self>, b: usize, sink: &mut impl Sink<L>) {
+        let d = l.half_f(planes.half(b, 0));
+        let dmin = l.half_f(planes.half(b, 1));
+        let (d, m) = scales_mins_of_rows(l, planes.words(b, 2, 0), d, dmin);
         for p in 0..4 {
-            let x = planes.words::<8>(0, 4 * b + p);
-            let low = each!(8, |w| s.and(s.bytes(&x[w]), s.splat_b(15)));
-            let high = each!(8, |w| s.shr::<4>(s.bytes(&x[w])));
+            let x = planes.words::<8>(b, 3, p);
+            let low = each!(8, |w| l.and(l.word(&x[w]), l.splat_b(15)));
+            let high = each!(8, |w| l.shr::<4>(l.word(&x[w])));
             for (j, codes) in [(2 * p, low), (2 * p + 1, high)] {
-                sink.take(s, 8 * b + j, Group::new(codes, d[j], m[j]));
+                sink.take(l, 8 * b + j, Group::new(codes, d[j], m[j]));
             }
         }
     }

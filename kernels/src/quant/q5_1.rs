@@ -9,6 +9,7 @@ use super::blocks::{Line, decode_blocks, f16_at, five_bits, nibble, u16_at, u32_
 use super::search::line::{self, Trials};
 use super::search::{encode_blocks, fifth_bits, put_f16, put_nibbles};
 use super::{Quant, Tiled};
+use crate::lanes::Lanes;
 use crate::op::acts::Act;
 use crate::simd::Simd;
 use crate::tile::{Codes, Field, Group, Planes, Sink, five_bits as five};
@@ -76,21 +77,22 @@ impl Line<BYTES> for Q5_1 {
 
 impl Tiled for Q5_1 {
     const FIELDS: &'static [Field] = &[
-        Field::words(QS, 4),
-        Field::words(QH, 1),
         Field::half(D),
         Field::half(M),
+        Field::words(QH, 1),
+        Field::words(QS, 4),
     ];
     const CODES: Codes = Codes::U6;
     const HALVES: bool = false;
     const MIN: bool = true;
     const ABOVE: u8 = 0;
+    const ONCE: bool = true;
 
     #[inline(always)]
-    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
-        let d = s.load_f16_le(planes.half(2, b));
-        let m = s.load_f16_le(planes.half(3, b));
-        let codes = five(s, planes.words(0, b), planes.words(1, b));
-        sink.take(s, b, Group::new(codes, d, m));
+    fn groups<L: Lanes>(l: L, planes: &Planes<'_, Self>, b: usize, sink: &mut impl Sink<L>) {
+        let d = l.half_f(planes.half(b, 0));
+        let m = l.half_f(planes.half(b, 1));
+        let codes = five(l, planes.words(b, 3, 0), planes.words(b, 2, 0));
+        sink.take(l, b, Group::new(codes, d, m));
     }
 }

@@ -12,6 +12,7 @@ use super::k::{K, Supers, products, put_scales_mins, scales_mins, scales_mins_of
 use super::search::line::Trials;
 use super::search::{encode_blocks, put_f16, put_nibble_pairs, super_line};
 use super::{Quant, Tiled};
+use crate::lanes::Lanes;
 use crate::op::acts::Act;
 use crate::simd::{Simd, each};
 use crate::tile::{Codes, Field, Group, Planes, Sink};
@@ -116,36 +117,34 @@ impl Quant for Q5K {
 
 impl Tiled for Q5K {
     const FIELDS: &'static [Field] = &[
-        Field::words(QS, 32),
-        Field::words(QH, 8),
-        Field::words(SCALES, 3),
         Field::half(D),
         Field::half(DMIN),
+        Field::words(SCALES, 3),
+        Field::words(QH, 8),
+        Field::words(QS, 32),
     ];
     const CODES: Codes = Codes::U6;
     const HALVES: bool = false;
     const MIN: bool = true;
     const ABOVE: u8 = 0;
+    const ONCE: bool = false;
 
     #[inline(always)]
-    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
-        let d = s.load_f16_le(planes.half(3, b));
-        let dmin = s.load_f16_le(planes.half(4, b));
-        let (d, m) = scales_mins_of_rows(s, planes.words(2, b), d, dmin);
-        let fifth = planes.words::<8>(1, b);
+    fn groups<L: Lanes>(l: L, planes: &Planes<'_, Self>, b: usize, sink: &mut impl Sink<L>) {
+        let d = l.half_f(planes.half(b, 0));
+        let dmin = l.half_f(planes.half(b, 1));
+        let (d, m) = scales_mins_of_rows(l, planes.words(b, 2, 0), d, dmin);
+        let fifth = planes.words::<8>(b, 3, 0);
         for p in 0..4 {
-            let x = planes.words::<8>(0, 4 * b + p);
-            let fifth = |w: usize, j: usize| {
-                let set = s.test(s.bytes(&fifth[w]), s.splat_b(1 << j));
-                s.and(set, s.splat_b(16))
-            };
+            let x = planes.words::<8>(b, 4, p);
+            let fifth = |w: usize, j: usize| l.choose(l.word(&fifth[w]), 1 << j, 16);
             let low = each!(8, |w| {
-                let low = s.and(s.bytes(&x[w]), s.splat_b(15));
-                s.or(low, fifth(w, 2 * p))
+                let low = l.and(l.word(&x[w]), l.splat_b(15));
+                l.or(low, fifth(w, 2 * p))
             });
-            let high = each!(8, |w| s.or(s.shr::<4>(s.bytes(&x[w])), fifth(w, 2 * p + 1)));
+            let high = each!(8, |w| l.or(l.shr::<4>(l.word(&x[w])), fifth(w, 2 * p + 1)));
             for (j, codes) in [(2 * p, low), (2 * p + 1, high)] {
-                sink.take(s, 8 * b + j, Group::new(codes, d[j], m[j]));
+                sink.take(l, 8 * b + j, Group::new(codes, d[j], m[j]));
             }
         }
     }

@@ -14,6 +14,7 @@ use super::k::{K, Supers, offsets, products, split};
 use super::search::scale::{Integers, Trials};
 use super::search::{encode_blocks, put_f16, super_scale};
 use super::{Quant, Tiled};
+use crate::lanes::Lanes;
 use crate::op::acts::Act;
 use crate::simd::{Simd, each, unrolled};
 use crate::tile::{Codes, Field, Group, Planes, Sink};
@@ -119,40 +120,45 @@ impl Quant for Q6K {
 
 impl Tiled for Q6K {
     const FIELDS: &'static [Field] = &[
-        Field::words(QL, 32),
-        Field::words(QH, 16),
-        Field::words(SCALES, 4),
         Field::half(D),
+        Field::words(SCALES, 4),
+        // A half: the nibbles of two blocks, the high bits of all four, the nibbles of the other two.
+        Field::words(QL, 8),
+        Field::words(QH, 8),
+        Field::words(QL + 32, 8),
+        Field::words(QL + 64, 8),
+        Field::words(QH + 32, 8),
+        Field::words(QL + 96, 8),
     ];
     const CODES: Codes = Codes::U6;
     const HALVES: bool = true;
     const MIN: bool = false;
     const ABOVE: u8 = 32;
+    const ONCE: bool = false;
 
     #[inline(always)]
-    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
-        let d = s.load_f16_le(planes.half(3, b));
-        let scales = planes.words::<4>(2, b);
-        let (low, high) = (s.splat_b(15), s.splat_b(0x30));
+    fn groups<L: Lanes>(l: L, planes: &Planes<'_, Self>, b: usize, sink: &mut impl Sink<L>) {
+        let d = l.half_f(planes.half(b, 0));
+        let scales = planes.words::<4>(b, 1, 0);
+        let (low, high) = (l.splat_b(15), l.splat_b(0x30));
         for h in 0..2 {
-            let ql = planes.words::<16>(0, 2 * b + h);
-            let qh = planes.words::<8>(1, 2 * b + h);
+            let [even, qh, odd] = each!(3, |i| planes.words::<8>(b, 2 + 3 * h + i, 0));
             unrolled!(k in [0, 1, 2, 3] {
                 let codes = each!(8, |w| {
-                    let x = s.bytes(&ql[8 * (k % 2) + w]);
-                    let four = if k < 2 { s.and(x, low) } else { s.shr::<4>(x) };
-                    let x = s.bytes(&qh[w]);
+                    let x = l.word(&if k % 2 == 0 { even } else { odd }[w]);
+                    let four = if k < 2 { l.and(x, low) } else { l.shr::<4>(x) };
+                    let x = l.word(&qh[w]);
                     let two = match k {
-                        0 => s.shl::<4>(x),
-                        1 => s.shl::<2>(x),
+                        0 => l.shl::<4>(x),
+                        1 => l.shl::<2>(x),
                         2 => x,
-                        _ => s.shr::<2>(x),
+                        _ => l.shr::<2>(x),
                     };
-                    s.or(four, s.and(two, high))
+                    l.or(four, l.and(two, high))
                 });
-                let word = s.load_n(&scales[2 * h + k / 2]);
-                let d = each!(2, |i| s.mul(d, s.byte_n(word, (k % 2 * 2 + i) as u32)));
-                sink.take(s, 8 * b + 4 * h + k, Group { codes, d, m: d });
+                let word = l.word_n(&scales[2 * h + k / 2]);
+                let d = each!(2, |i| l.mul(d, l.byte_n(word, (k % 2 * 2 + i) as u32)));
+                sink.take(l, 8 * b + 4 * h + k, Group { codes, d, m: d });
             });
         }
     }

@@ -8,6 +8,7 @@ use super::blocks::{Codes, decode_blocks, f16_at, field, u16_at};
 use super::search::scale::{self, Integers, Trials};
 use super::search::{encode_blocks, put_f16};
 use super::{Quant, Tiled};
+use crate::lanes::Lanes;
 use crate::op::acts::Act;
 use crate::simd::{Simd, each};
 use crate::tile::{self, Field, Group, Planes, Sink};
@@ -66,17 +67,18 @@ impl Codes<BYTES> for Q8_0 {
 }
 
 impl Tiled for Q8_0 {
-    const FIELDS: &'static [Field] = &[Field::words(QS, 8), Field::half(D)];
+    const FIELDS: &'static [Field] = &[Field::half(D), Field::words(QS, 8)];
     const CODES: tile::Codes = tile::Codes::I8;
     const HALVES: bool = false;
     const MIN: bool = false;
     const ABOVE: u8 = 0;
+    const ONCE: bool = true;
 
     #[inline(always)]
-    fn groups<S: Simd>(s: S, planes: &Planes<'_>, b: usize, sink: &mut impl Sink<S>) {
-        let d = s.load_f16_le(planes.half(1, b));
-        let words = planes.words::<8>(0, b);
-        let codes = each!(8, |w| s.flip(s.bytes(&words[w]), S::BIAS));
-        sink.take(s, b, Group::symmetric(codes, d));
+    fn groups<L: Lanes>(l: L, planes: &Planes<'_, Self>, b: usize, sink: &mut impl Sink<L>) {
+        let d = l.half_f(planes.half(b, 0));
+        let words = planes.words::<8>(b, 1, 0);
+        let codes = each!(8, |w| l.flip(l.word(&words[w]), L::BIAS));
+        sink.take(l, b, Group::symmetric(codes, d));
     }
 }
