@@ -231,17 +231,19 @@ impl Pool {
     /// The parts wait on the stack, some at a time: there should not be more of them than it takes to keep all threads busy.
     pub fn parts<T: Send>(&self, parts: impl Iterator<Item = T>, f: impl Fn(T) + Sync) {
         let mut parts = parts.fuse();
-        loop {
-            let mut waiting: [Option<T>; PARTS] = core::array::from_fn(|_| parts.next());
+        while let Some(first) = parts.next() {
+            let Some(second) = parts.next() else {
+                let _inside = Inside::enter();
+                return f(first);
+            };
+            let mut next = [first, second].into_iter().chain(&mut parts);
+            let mut waiting: [Option<T>; PARTS] = core::array::from_fn(|_| next.next());
             let count = waiting.iter().flatten().count();
             self.each(&mut waiting[..count], |_, part| {
                 if let Some(part) = part.take() {
                     f(part);
                 }
             });
-            if count < PARTS {
-                return;
-            }
         }
     }
 

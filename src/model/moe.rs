@@ -12,7 +12,7 @@
 //! tile owns a contiguous piece. The down phase goes by output rows, and adds the experts of a token in the order of their
 //! numbers, whatever the batch: a token's sum never depends on who else is in it.
 
-use wattle_kernels as op;
+use wattle_kernels::{self as op, Acts};
 
 use super::acts::ActBuffer;
 use super::config::Config;
@@ -138,8 +138,7 @@ impl Moe {
         let slots = step.tokens * self.rule.used;
         self.choose(step, h, work);
         work.sort(slots);
-        self.gather(step, h, work, acts);
-        self.hidden(step, work, acts);
+        self.hidden(step, h, work, acts);
         self.add_down(step, work, acts, y);
     }
 
@@ -167,14 +166,20 @@ impl Moe {
         });
     }
 
-    /// The inputs of the slots, into `acts`: the rows of `h`, which are quantised, in the order of the slots.
-    fn gather(&self, step: Step<'_>, h: Input<'_>, work: &mut MoeWork, acts: &mut ActBuffer) {
+    /// The inputs of the slots: the rows of `h`, which are quantised, in the order of the slots, copied to `input` and `acts`.
+    fn gather<'a>(
+        &self,
+        step: Step<'_>,
+        h: Input<'_>,
+        choice: &[usize],
+        starts: &[usize],
+        input: &'a mut [f32],
+        acts: &'a mut ActBuffer,
+    ) -> Acts<'a> {
         let (width, used) = (h.cols, self.rule.used);
-        let slots = step.tokens * used;
-        let (input, choice) = (&mut work.input[..slots * width], &work.choice[..slots]);
         let int8 = [&self.gate, &self.up].map(|stack| stack.format().needs_int8());
         let floats = int8.contains(&false) || step.watch.is_some();
-        let each = step.block(slots, width);
+        let each = step.block(choice.len(), width);
         let blocks = acts.blocks(input.len(), width, each);
         let parts = input.chunks_mut(each * width).zip(choice.chunks(each));
         step.pool
@@ -187,18 +192,22 @@ impl Moe {
                     }
                 }
             });
-        step.show_experts(&self.gate, &work.starts, input);
+        step.show_experts(&self.gate, starts, input);
         // In a merged tensor both are one matrix.
         if step.watch.is_some() && self.up.name() != self.gate.name() {
-            step.show_experts(&self.up, &work.starts, input);
+            step.show_experts(&self.up, starts, input);
         }
+        acts.acts(input, width)
     }
 
-    /// `work.hidden = silu(gate x) * up x`, a row a slot, and its int8 form in `acts`, which holds that of the inputs `x` before.
-    fn hidden(&self, step: Step<'_>, work: &mut MoeWork, acts: &mut ActBuffer) {
-        let (width, ff) = (step.config.n_embd, self.gate.rows());
-        let slots = step.tokens * self.rule.used;
-        let a = acts.acts(&work.input[..slots * width], width);
+    /// `work.hidden = silu(gate x) * up x`, a row a slot, and its int8 form in `acts`.
+    fn hidden(&self, step: Step<'_>, h: Input<'_>, work: &mut MoeWork, acts: &mut ActBuffer) {
+        let (ff, slots) = (self.gate.rows(), step.tokens * self.rule.used);
+        // The slots of a lone token read the same row.
+        let gathered = (step.tokens > 1 || step.watch.is_some()).then(|| {
+            let (choice, input) = (&work.choice[..slots], &mut work.input[..slots * h.cols]);
+            self.gather(step, h, choice, &work.starts, input, acts)
+        });
 
         let row_bytes = (self.gate.bytes_each() + self.up.bytes_each()) / ff;
         let in_use = slots.min(self.gate.count());
@@ -234,7 +243,10 @@ impl Moe {
             &work.cuts,
             |i, patch, scratch| {
                 let Tile { expert, row, rows } = tiles[i];
-                let a = a.rows(starts[expert], starts[expert + 1] - starts[expert]);
+                let a = match &gathered {
+                    Some(a) => a.rows(starts[expert], starts[expert + 1] - starts[expert]),
+                    None => h.acts(),
+                };
                 let (gate, up) = scratch[..2 * patch.len()].split_at_mut(patch.len());
                 self.gate
                     .at(expert)
@@ -244,19 +256,24 @@ impl Moe {
             },
         );
 
-        // The patches of an expert lie where its slots do, and hold its rows from the first to the last.
-        let (choice, chosen, patches) = (&work.choice, &work.chosen, &*patches);
-        let hidden = &mut work.hidden[..slots * ff];
-        acts.make(step, hidden, ff, |slot, out| {
-            let expert = chosen[choice[slot]].expert;
-            let slots = starts[expert]..starts[expert + 1];
-            let patches = &patches[slots.start * ff..slots.end * ff];
-            for (i, out) in out.chunks_mut(rows).enumerate() {
-                let at = i * rows * slots.len() + (slot - slots.start) * out.len();
-                out.copy_from_slice(&patches[at..][..out.len()]);
-            }
-        });
-        step.show_experts(&self.down, starts, hidden);
+        // The patches of an expert lie where its slots do, and hold its rows from the first to the last: those of a lone token
+        // are rows of slots as they are.
+        if step.tokens == 1 {
+            core::mem::swap(&mut work.patches, &mut work.hidden);
+            acts.quantize(step, &work.hidden[..cut], ff);
+        } else {
+            let (choice, chosen, patches) = (&work.choice, &work.chosen, &*patches);
+            acts.make(step, &mut work.hidden[..cut], ff, |slot, out| {
+                let expert = chosen[choice[slot]].expert;
+                let slots = starts[expert]..starts[expert + 1];
+                let patches = &patches[slots.start * ff..slots.end * ff];
+                for (i, out) in out.chunks_mut(rows).enumerate() {
+                    let at = i * rows * slots.len() + (slot - slots.start) * out.len();
+                    out.copy_from_slice(&patches[at..][..out.len()]);
+                }
+            });
+        }
+        step.show_experts(&self.down, &work.starts, &work.hidden[..cut]);
     }
 
     /// `y += weight * down hidden`, by output rows.
