@@ -12,6 +12,7 @@ pub mod config;
 mod ffn;
 mod forward;
 mod gqa;
+mod input;
 pub mod matrix;
 pub(crate) mod memory;
 mod mla;

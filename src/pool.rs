@@ -26,6 +26,9 @@ use wattle_boards::Topology;
 use crate::os::{self, Columns, Lend, Pieces, Queue, Slots, Windows};
 use crate::{Error, Result};
 
+/// Parts that [`Pool::parts`] takes at a time.
+pub(crate) const PARTS: usize = 64;
+
 /// Some threads, the caller's among them, that run tiles of work together.
 ///
 /// Every method that runs something returns when all of it is done. A panic in a tile leaves the call, after all threads
@@ -221,6 +224,27 @@ impl Pool {
     /// Runs `f(i, &mut items[i])` for each item.
     pub fn each<T: Send>(&self, items: &mut [T], f: impl Fn(usize, &mut T) + Sync) {
         self.chunks(items, 1, |i, item| f(i, &mut item[0]));
+    }
+
+    /// Runs `f(part)` for each of `parts`: for work that cuts several slices at once.
+    ///
+    /// The parts wait on the stack, some at a time: there should not be more of them than it takes to keep all threads busy.
+    pub fn parts<T: Send>(&self, parts: impl Iterator<Item = T>, f: impl Fn(T) + Sync) {
+        let mut parts = parts.fuse();
+        while let Some(first) = parts.next() {
+            let Some(second) = parts.next() else {
+                let _inside = Inside::enter();
+                return f(first);
+            };
+            let mut next = [first, second].into_iter().chain(&mut parts);
+            let mut waiting: [Option<T>; PARTS] = core::array::from_fn(|_| next.next());
+            let count = waiting.iter().flatten().count();
+            self.each(&mut waiting[..count], |_, part| {
+                if let Some(part) = part.take() {
+                    f(part);
+                }
+            });
+        }
     }
 
     /// Runs `part(worker)` on the workers that come in time. One part alone must be able to do all `tiles` tiles.

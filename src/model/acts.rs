@@ -1,8 +1,12 @@
 //! Activations on their way into a product: quantised to int8 in blocks of 32, with the floats beside them.
+//!
+//! Rows are independent, so the threads share them: an [`ActBuffer`] gives out its rows in blocks, and who has a block writes one
+//! row after the other, right after it has made the floats of it.
 
 use wattle_kernels::{Acts, Isa, quantize, scale_len, sum_len};
 
 use super::memory::{filled, zeros};
+use super::step::Step;
 use crate::error::Result;
 
 /// Columns in a block of activations.
@@ -31,14 +35,201 @@ impl ActBuffer {
     /// The rows of `x`, `(tokens, cols)`, ready for a product.
     ///
     /// Rows that are not whole blocks stay floats only: no integer format has such rows.
-    pub(crate) fn quantize<'a>(&'a mut self, isa: Isa, x: &'a [f32], cols: usize) -> Acts<'a> {
-        if !cols.is_multiple_of(BLOCK) {
-            return Acts::floats(cols, x);
+    pub(crate) fn quantize<'a>(
+        &'a mut self,
+        step: Step<'_>,
+        x: &'a [f32],
+        cols: usize,
+    ) -> Acts<'a> {
+        let each = step.block(x.len() / cols, cols);
+        let parts = x.chunks(each * cols).zip(self.blocks(x.len(), cols, each));
+        step.pool.parts(parts, |(x, mut acts)| {
+            for row in x.chunks_exact(cols) {
+                acts.quantize(step.isa, row);
+            }
+        });
+        self.acts(x, cols)
+    }
+
+    /// Fills each row of `x`, `(tokens, cols)`, by `make(t, row)`, and quantises it as [`quantize`](Self::quantize) does, on the
+    /// thread that made it.
+    pub(crate) fn make(
+        &mut self,
+        step: Step<'_>,
+        x: &mut [f32],
+        cols: usize,
+        make: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
+        let each = step.block(x.len() / cols, cols);
+        let blocks = self.blocks(x.len(), cols, each);
+        let parts = x.chunks_mut(each * cols).zip(blocks).enumerate();
+        step.pool.parts(parts, |(i, (x, mut acts))| {
+            for (t, row) in x.chunks_exact_mut(cols).enumerate() {
+                make(i * each + t, row);
+                acts.quantize(step.isa, row);
+            }
+        });
+    }
+
+    /// Rows of `cols` for `len` activations, in blocks of `each` rows, to be written.
+    pub(crate) fn blocks(
+        &mut self,
+        len: usize,
+        cols: usize,
+        each: usize,
+    ) -> impl Iterator<Item = ActRows<'_>> {
+        let int8 = if has_int8(cols) { len } else { 0 };
+        let q = self.q[..int8].chunks_mut(each * cols);
+        let scales = self.scales[..scale_len(int8)].chunks_mut(each * scale_len(cols).max(1));
+        let sums = self.sums[..sum_len(int8)].chunks_mut(each * sum_len(cols).max(1));
+        let written = q.zip(scales).zip(sums).map(move |((q, scales), sums)| {
+            let int8 = Int8 { q, scales, sums };
+            ActRows { cols, int8 }
+        });
+        let none = (int8..len).step_by(each * cols).map(move |_| {
+            let int8 = Int8::default();
+            ActRows { cols, int8 }
+        });
+        written.chain(none)
+    }
+
+    /// The rows that were written here, with the floats `x` that they were made from.
+    pub(crate) fn acts<'a>(&'a self, x: &'a [f32], cols: usize) -> Acts<'a> {
+        if has_int8(cols) {
+            Acts::new(
+                cols,
+                x,
+                &self.q[..x.len()],
+                &self.scales[..scale_len(x.len())],
+                &self.sums[..sum_len(x.len())],
+            )
+        } else {
+            Acts::floats(cols, x)
         }
-        let q = &mut self.q[..x.len()];
-        let scales = &mut self.scales[..scale_len(x.len())];
-        let sums = &mut self.sums[..sum_len(x.len())];
-        quantize(isa, x, cols, q, scales, sums);
-        Acts::new(cols, x, q, scales, sums)
+    }
+}
+
+/// Some rows of an [`ActBuffer`], which are written from the first to the last.
+#[derive(Debug)]
+pub(crate) struct ActRows<'a> {
+    cols: usize,
+    /// What is not yet written; nothing when such rows have no int8 form.
+    int8: Int8<'a>,
+}
+
+/// Rows in their int8 form.
+#[derive(Debug, Default)]
+struct Int8<'a> {
+    q: &'a mut [i8],
+    scales: &'a mut [f32],
+    sums: &'a mut [i32],
+}
+
+impl<'a> ActRows<'a> {
+    /// Quantises `x` into the next row.
+    pub(crate) fn quantize(&mut self, isa: Isa, x: &[f32]) {
+        if let Some(Int8 { q, scales, sums }) = self.next() {
+            quantize(isa, x, self.cols, q, scales, sums);
+        }
+    }
+
+    /// Copies row `i` of `from`, whose rows are as wide, into the next row.
+    pub(crate) fn copy(&mut self, from: &ActBuffer, i: usize) {
+        let cols = self.cols;
+        if let Some(Int8 { q, scales, sums }) = self.next() {
+            q.copy_from_slice(&from.q[i * cols..][..cols]);
+            scales.copy_from_slice(&from.scales[i * scale_len(cols)..][..scale_len(cols)]);
+            sums.copy_from_slice(&from.sums[i * sum_len(cols)..][..sum_len(cols)]);
+        }
+    }
+
+    fn next(&mut self) -> Option<Int8<'a>> {
+        let q = self.int8.q.split_off_mut(..self.cols);
+        let scales = self.int8.scales.split_off_mut(..scale_len(self.cols));
+        let sums = self.int8.sums.split_off_mut(..sum_len(self.cols));
+        assert_eq!(q.is_some(), has_int8(self.cols), "a row of this block");
+        let (q, scales, sums) = (q?, scales?, sums?);
+        Some(Int8 { q, scales, sums })
+    }
+}
+
+/// Whether rows of `cols` have an int8 form.
+fn has_int8(cols: usize) -> bool {
+    cols.is_multiple_of(BLOCK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::config::{Config, GqaHeads, Heads};
+    use crate::model::rope::{Rope, RopeKind, Scaling};
+    use crate::pool::Pool;
+
+    /// Enough rows for several blocks.
+    const ROWS: usize = 1100;
+
+    fn config(cols: usize) -> Config {
+        Config {
+            arch: "test",
+            n_embd: cols,
+            n_vocab: 1,
+            n_ctx_train: 1,
+            norm_eps: 1e-6,
+            rope: Rope::new(RopeKind::Norm, 2, 100.0, Scaling::None, None, 1.0),
+            heads: Heads::Gqa(GqaHeads {
+                heads: 1,
+                kv_heads: 1,
+                k: 2,
+                v: 2,
+                scale: 1.0,
+            }),
+        }
+    }
+
+    fn all(buffer: &ActBuffer) -> (&[i8], &[f32], &[i32]) {
+        (&buffer.q, &buffer.scales, &buffer.sums)
+    }
+
+    #[test]
+    fn rows_are_quantised_alike_whoever_does_it_and_in_whatever_order() {
+        for cols in [64, 20] {
+            let x: Vec<f32> = (0..ROWS * cols).map(|i| (i as f32).sin()).collect();
+            let (pool, config) = (Pool::start(3, None).expect("threads"), config(cols));
+            let step = Step {
+                pool: &pool,
+                isa: Isa::best(),
+                config: &config,
+                tokens: ROWS,
+                past: 0,
+                watch: None,
+            };
+            assert!(step.block(ROWS, cols) < ROWS, "there is something to share");
+            let buffer = || ActBuffer::new(ROWS, cols).expect("room");
+
+            let (mut whole, mut made, mut turned) = (buffer(), buffer(), buffer());
+            let int8 = whole.quantize(step, &x, cols).has_int8();
+            assert_eq!(int8, cols == 64, "{cols}");
+            let mut alone = buffer();
+            for (t, mut row) in alone.blocks(x.len(), cols, 1).enumerate() {
+                row.quantize(Isa::best(), &x[t * cols..][..cols]);
+            }
+            assert_eq!(all(&alone), all(&whole));
+
+            let mut floats = vec![0.0; x.len()];
+            made.make(step, &mut floats, cols, |t, row| {
+                row.copy_from_slice(&x[t * cols..][..cols]);
+            });
+            assert_eq!(floats, x);
+            assert_eq!(all(&made), all(&whole));
+
+            for (i, mut block) in turned.blocks(x.len(), cols, 100).enumerate() {
+                for t in i * 100..(i + 1) * 100 {
+                    block.copy(&whole, ROWS - 1 - t);
+                }
+            }
+            for (t, row) in turned.q.chunks(cols).enumerate() {
+                assert_eq!(row, &whole.q[(ROWS - 1 - t) * cols..][..cols], "row {t}");
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@ use super::attend::Scratch;
 use super::cache::Cache;
 use super::config::{Config, Heads};
 use super::gqa::GqaWork;
+use super::input::Input;
 use super::memory::zeros;
 use super::mla::MlaWork;
 use super::step::{Angles, Step};
@@ -62,7 +63,7 @@ impl Attention {
     pub(crate) fn forward(
         &self,
         step: Step<'_>,
-        h: &[f32],
+        h: Input<'_>,
         angles: &Angles,
         cache: &mut Cache,
         work: &mut AttentionWork,

@@ -4,6 +4,7 @@ use wattle_kernels as op;
 
 use super::acts::ActBuffer;
 use super::config::Config;
+use super::input::Input;
 use super::matrix::multiply;
 use super::memory::zeros;
 use super::moe::MoeWork;
@@ -63,7 +64,7 @@ impl Ffn {
     pub(crate) fn forward(
         &self,
         step: Step<'_>,
-        h: &[f32],
+        h: Input<'_>,
         work: &mut FfnWork,
         acts: &mut ActBuffer,
         y: &mut [f32],
@@ -87,7 +88,7 @@ impl Gated {
     fn forward(
         &self,
         step: Step<'_>,
-        h: &[f32],
+        h: Input<'_>,
         work: &mut GatedWork,
         acts: &mut ActBuffer,
         y: &mut [f32],
@@ -95,18 +96,16 @@ impl Gated {
         let width = self.gate.rows();
         let gate_up = &mut work.gate_up[..step.tokens * 2 * width];
         let hidden = &mut work.hidden[..step.tokens * width];
-        step.show(&[&self.gate, &self.up], h);
-        let a = acts.quantize(step.isa, h, step.config.n_embd);
-        multiply(step.pool, &[self.gate.all(), self.up.all()], &a, gate_up);
-        for (gate_up, hidden) in gate_up
-            .chunks_exact(2 * width)
-            .zip(hidden.chunks_exact_mut(width))
-        {
-            let (gate, up) = gate_up.split_at(width);
+        step.show(&[&self.gate, &self.up], h.rows);
+        let parts = [self.gate.all(), self.up.all()];
+        multiply(step.pool, &parts, &h.acts(), gate_up);
+        let gate_up = &*gate_up;
+        acts.make(step, hidden, width, |t, hidden| {
+            let (gate, up) = gate_up[t * 2 * width..][..2 * width].split_at(width);
             op::silu_mul(step.isa, gate, up, hidden);
-        }
+        });
         step.show(&[&self.down], hidden);
-        let a = acts.quantize(step.isa, hidden, width);
+        let a = acts.acts(hidden, width);
         multiply(step.pool, &[self.down.all()], &a, y);
     }
 }

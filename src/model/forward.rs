@@ -1,10 +1,8 @@
 //! The walk of a batch of tokens through the model.
 
-use wattle_kernels as op;
-
 use super::memory::zeros;
 use super::state::State;
-use super::step::{Step, norm};
+use super::step::Step;
 use super::{Logits, Transformer, Watch, matrix};
 use crate::error::{Error, Result};
 use crate::pool::Pool;
@@ -80,7 +78,6 @@ impl Transformer {
             *logits = zeros(&[rows, config.n_vocab])?;
         }
         let x = &mut b.x[..n * width];
-        let h = &mut b.h[..n * width];
         let y = &mut b.y[..n * width];
 
         for (row, &token) in x.chunks_exact_mut(width).zip(tokens) {
@@ -89,25 +86,25 @@ impl Transformer {
                 .decode_row_with(token as usize, &mut b.row, row);
         }
         b.angles.fill(config, step.past, n);
-        for (layer, cache) in weights.layers.iter().zip(caches) {
-            norm(step, x, &layer.attention_norm, h);
+        for (i, (layer, cache)) in weights.layers.iter().zip(caches).enumerate() {
+            // What a block puts out is added when the next takes it in.
+            let last = (i > 0).then_some(&*y);
+            let h = b.input.fill(step, x, last, &layer.attention_norm);
             layer
                 .attention
                 .forward(step, h, &b.angles, cache, &mut b.attention, &mut b.acts, y);
-            op::add(step.isa, x, y);
-            norm(step, x, &layer.ffn_norm, h);
+            let h = b.input.fill(step, x, Some(y), &layer.ffn_norm);
             layer.ffn.forward(step, h, &mut b.ffn, &mut b.acts, y);
-            op::add(step.isa, x, y);
         }
         state.len += n;
 
         let logits = &mut logits[..rows * config.n_vocab];
         if rows > 0 {
-            let (x, h) = (&x[first * width..], &mut h[first * width..]);
-            norm(step, x, &weights.output_norm, h);
-            step.show(&[&weights.output], h);
-            let acts = b.acts.quantize(step.isa, h, width);
-            matrix::multiply(pool, &[weights.output.all()], &acts, logits);
+            let (x, y) = (&mut x[first * width..], &y[first * width..]);
+            let last = (!weights.layers.is_empty()).then_some(y);
+            let h = b.input.fill(step, x, last, &weights.output_norm);
+            step.show(&[&weights.output], h.rows);
+            matrix::multiply(pool, &[weights.output.all()], &h.acts(), logits);
         }
         Ok(logits)
     }

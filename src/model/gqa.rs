@@ -4,6 +4,7 @@ use super::acts::ActBuffer;
 use super::attend::{Scratch, attend};
 use super::cache::Cache;
 use super::config::{GqaHeads, Heads};
+use super::input::Input;
 use super::matrix::multiply;
 use super::memory::zeros;
 use super::step::{Angles, Step, rotate};
@@ -35,7 +36,7 @@ impl Gqa {
     pub(crate) fn forward(
         &self,
         step: Step<'_>,
-        h: &[f32],
+        h: Input<'_>,
         angles: &Angles,
         cache: &mut Cache,
         work: &mut GqaWork,
@@ -65,9 +66,11 @@ impl Gqa {
         let stride = heads * k + kv_heads * (k + v);
         let projected = &mut work.projected[..tokens * stride];
         let parts = [&self.q, &self.k, &self.v].map(|linear| linear.weight.all());
-        step.show(&[&self.q, &self.k, &self.v].map(|linear| &linear.weight), h);
-        let a = acts.quantize(isa, h, config.n_embd);
-        multiply(pool, &parts, &a, projected);
+        step.show(
+            &[&self.q, &self.k, &self.v].map(|linear| &linear.weight),
+            h.rows,
+        );
+        multiply(pool, &parts, &h.acts(), projected);
         for (t, row) in projected.chunks_exact_mut(stride).enumerate() {
             let (query, cached) = row.split_at_mut(heads * k);
             let (keys, values) = cached.split_at_mut(kv_heads * k);
@@ -101,7 +104,7 @@ impl Gqa {
             );
         });
         step.show(&[&self.output.weight], output);
-        let a = acts.quantize(isa, output, heads * v);
+        let a = acts.quantize(step, output, heads * v);
         multiply(pool, &[self.output.weight.all()], &a, y);
         for row in y.chunks_exact_mut(config.n_embd) {
             self.output.add_bias(step, row);

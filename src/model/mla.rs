@@ -15,6 +15,7 @@ use super::acts::ActBuffer;
 use super::attend::{Scratch, attend};
 use super::cache::Cache;
 use super::config::{Heads, MlaHeads};
+use super::input::Input;
 use super::matrix::multiply;
 use super::memory::zeros;
 use super::step::{Angles, Step, norm, rotate};
@@ -66,7 +67,7 @@ impl Mla {
     pub(crate) fn forward(
         &self,
         step: Step<'_>,
-        h: &[f32],
+        h: Input<'_>,
         angles: &Angles,
         cache: &mut Cache,
         work: &mut MlaWork,
@@ -102,9 +103,8 @@ impl Mla {
         };
         let stride = first.rows() + rank + rope;
         let projected = &mut work.projected[..tokens * stride];
-        step.show(&[first, &self.kv_a], h);
-        let a = acts.quantize(isa, h, config.n_embd);
-        multiply(pool, &[first.all(), self.kv_a.all()], &a, projected);
+        step.show(&[first, &self.kv_a], h.rows);
+        multiply(pool, &[first.all(), self.kv_a.all()], &h.acts(), projected);
 
         for (t, row) in projected.chunks_exact(stride).enumerate() {
             let kv = &row[first.rows()..];
@@ -138,7 +138,7 @@ impl Mla {
                 }
                 let query = &mut work.query[..tokens * b.rows()];
                 step.show(&[b], low);
-                let a = acts.quantize(isa, low, q_rank);
+                let a = acts.quantize(step, low, q_rank);
                 multiply(pool, &[b.all()], &a, query);
                 (query, b.rows())
             }
@@ -156,7 +156,7 @@ impl Mla {
         if self.kv_b.is_none() {
             step.show_heads(&self.k_b, nopes);
         }
-        let a = acts.quantize(isa, nopes, nope);
+        let a = acts.quantize(step, nopes, nope);
         let absorbed = &mut work.absorbed[..heads.heads * tokens * rank];
         pool.chunks(absorbed, tokens * rank, |head, out| {
             let a = a.rows(head * tokens, tokens);
@@ -192,7 +192,7 @@ impl Mla {
         if self.kv_b.is_none() {
             step.show_heads(&self.v_b, mixed);
         }
-        let a = acts.quantize(isa, mixed, rank);
+        let a = acts.quantize(step, mixed, rank);
         let output = &mut work.output[..tokens * heads.heads * v];
         pool.columns(output, heads.heads * v, v, |mut window, _| {
             let head = window.index();
@@ -200,7 +200,7 @@ impl Mla {
             self.v_b.at(head).multiply_columns(0..v, &a, 0, &mut window);
         });
         step.show(&[&self.output], output);
-        let a = acts.quantize(isa, output, heads.heads * v);
+        let a = acts.quantize(step, output, heads.heads * v);
         multiply(pool, &[self.output.all()], &a, y);
     }
 }

@@ -12,10 +12,11 @@
 //! tile owns a contiguous piece. The down phase goes by output rows, and adds the experts of a token in the order of their
 //! numbers, whatever the batch: a token's sum never depends on who else is in it.
 
-use wattle_kernels as op;
+use wattle_kernels::{self as op, Acts};
 
 use super::acts::ActBuffer;
 use super::config::Config;
+use super::input::Input;
 use super::matrix::{multiply, tile_rows};
 use super::memory::{filled, reserved, zeros};
 use super::router::{Choice, route};
@@ -28,7 +29,7 @@ use crate::error::Result;
 pub(crate) struct MoeWork {
     /// `(T, experts)`
     scores: Vec<f32>,
-    /// `(experts)`
+    /// `(T, experts)`
     ranks: Vec<f32>,
     /// `(T, used)`
     chosen: Vec<Choice>,
@@ -36,7 +37,7 @@ pub(crate) struct MoeWork {
     starts: Vec<usize>,
     /// `(S)`: which choice a slot is, as an index into `chosen`.
     choice: Vec<usize>,
-    /// `(S, n_embd)`: the inputs, a row a slot.
+    /// `(S, n_embd)`: the inputs, a row a slot. Written only for weights that are multiplied as floats, and for a watch.
     input: Vec<f32>,
     /// Tiles of the gate and up phase.
     tiles: Vec<Tile>,
@@ -83,7 +84,7 @@ impl MoeWork {
         let what = "the experts chosen in a batch";
         Ok(Some(Self {
             scores: zeros(&[batch, experts])?,
-            ranks: zeros(&[experts])?,
+            ranks: zeros(&[batch, experts])?,
             chosen: filled(Choice::default(), &[slots], what)?,
             starts: filled(0, &[experts + 1], what)?,
             choice: filled(0, &[slots], what)?,
@@ -129,52 +130,84 @@ impl Moe {
     pub(crate) fn add_experts(
         &self,
         step: Step<'_>,
-        h: &[f32],
+        h: Input<'_>,
         work: &mut MoeWork,
         acts: &mut ActBuffer,
         y: &mut [f32],
     ) {
         let slots = step.tokens * self.rule.used;
-        self.choose(step, h, work, acts);
+        self.choose(step, h, work);
         work.sort(slots);
         self.hidden(step, h, work, acts);
         self.add_down(step, work, acts, y);
     }
 
     /// Fills `work.chosen`.
-    fn choose(&self, step: Step<'_>, h: &[f32], work: &mut MoeWork, acts: &mut ActBuffer) {
-        let experts = self.router.rows();
+    fn choose(&self, step: Step<'_>, h: Input<'_>, work: &mut MoeWork) {
+        /// What an expert costs in numbers that are only added up: its exponential, and some looks at its rank.
+        const COST: usize = 16;
+        let (experts, used) = (self.router.rows(), self.rule.used);
         let scores = &mut work.scores[..step.tokens * experts];
-        step.show(&[&self.router], h);
-        let a = acts.quantize(step.isa, h, step.config.n_embd);
-        multiply(step.pool, &[self.router.all()], &a, scores);
-        let chosen = work.chosen.chunks_exact_mut(self.rule.used);
-        for (scores, chosen) in scores.chunks_exact_mut(experts).zip(chosen) {
-            let ranks = &mut work.ranks[..experts];
-            route(
-                &self.rule,
-                self.selection_bias.as_deref(),
-                scores,
-                ranks,
-                chosen,
-            );
-        }
+        step.show(&[&self.router], h.rows);
+        multiply(step.pool, &[self.router.all()], &h.acts(), scores);
+        let each = step.block(step.tokens, COST * experts);
+        let parts = scores
+            .chunks_mut(each * experts)
+            .zip(work.ranks.chunks_mut(each * experts))
+            .zip(work.chosen.chunks_mut(each * used));
+        step.pool.parts(parts, |((scores, ranks), chosen)| {
+            let rows = scores
+                .chunks_exact_mut(experts)
+                .zip(ranks.chunks_exact_mut(experts));
+            for ((scores, ranks), chosen) in rows.zip(chosen.chunks_exact_mut(used)) {
+                let bias = self.selection_bias.as_deref();
+                route(&self.rule, bias, scores, ranks, chosen);
+            }
+        });
     }
 
-    /// `work.hidden = silu(gate x) * up x`, a row a slot.
-    fn hidden(&self, step: Step<'_>, h: &[f32], work: &mut MoeWork, acts: &mut ActBuffer) {
-        let (width, ff, used) = (step.config.n_embd, self.gate.rows(), self.rule.used);
-        let slots = step.tokens * used;
-        let input = &mut work.input[..slots * width];
-        for (row, choice) in input.chunks_exact_mut(width).zip(&work.choice) {
-            row.copy_from_slice(&h[choice / used * width..][..width]);
-        }
-        step.show_experts(&self.gate, &work.starts, input);
+    /// The inputs of the slots: the rows of `h`, which are quantised, in the order of the slots, copied to `input` and `acts`.
+    fn gather<'a>(
+        &self,
+        step: Step<'_>,
+        h: Input<'_>,
+        choice: &[usize],
+        starts: &[usize],
+        input: &'a mut [f32],
+        acts: &'a mut ActBuffer,
+    ) -> Acts<'a> {
+        let (width, used) = (h.cols, self.rule.used);
+        let int8 = [&self.gate, &self.up].map(|stack| stack.format().needs_int8());
+        let floats = int8.contains(&false) || step.watch.is_some();
+        let each = step.block(choice.len(), width);
+        let blocks = acts.blocks(input.len(), width, each);
+        let parts = input.chunks_mut(each * width).zip(choice.chunks(each));
+        step.pool
+            .parts(parts.zip(blocks), |((input, choice), mut acts)| {
+                for (row, choice) in input.chunks_exact_mut(width).zip(choice) {
+                    let token = choice / used;
+                    acts.copy(h.int8, token);
+                    if floats {
+                        row.copy_from_slice(&h.rows[token * width..][..width]);
+                    }
+                }
+            });
+        step.show_experts(&self.gate, starts, input);
         // In a merged tensor both are one matrix.
         if step.watch.is_some() && self.up.name() != self.gate.name() {
-            step.show_experts(&self.up, &work.starts, input);
+            step.show_experts(&self.up, starts, input);
         }
-        let a = acts.quantize(step.isa, input, width);
+        acts.acts(input, width)
+    }
+
+    /// `work.hidden = silu(gate x) * up x`, a row a slot, and its int8 form in `acts`.
+    fn hidden(&self, step: Step<'_>, h: Input<'_>, work: &mut MoeWork, acts: &mut ActBuffer) {
+        let (ff, slots) = (self.gate.rows(), step.tokens * self.rule.used);
+        // The slots of a lone token read the same row.
+        let gathered = (step.tokens > 1 || step.watch.is_some()).then(|| {
+            let (choice, input) = (&work.choice[..slots], &mut work.input[..slots * h.cols]);
+            self.gather(step, h, choice, &work.starts, input, acts)
+        });
 
         let row_bytes = (self.gate.bytes_each() + self.up.bytes_each()) / ff;
         let in_use = slots.min(self.gate.count());
@@ -210,7 +243,10 @@ impl Moe {
             &work.cuts,
             |i, patch, scratch| {
                 let Tile { expert, row, rows } = tiles[i];
-                let a = a.rows(starts[expert], starts[expert + 1] - starts[expert]);
+                let a = match &gathered {
+                    Some(a) => a.rows(starts[expert], starts[expert + 1] - starts[expert]),
+                    None => h.acts(),
+                };
                 let (gate, up) = scratch[..2 * patch.len()].split_at_mut(patch.len());
                 self.gate
                     .at(expert)
@@ -220,21 +256,31 @@ impl Moe {
             },
         );
 
-        for (tile, cut) in tiles.iter().zip(&work.cuts) {
-            let slots = starts[tile.expert]..starts[tile.expert + 1];
-            for (slot, values) in slots.zip(patches[*cut..].chunks_exact(tile.rows)) {
-                work.hidden[slot * ff + tile.row..][..tile.rows].copy_from_slice(values);
-            }
+        // The patches of an expert lie where its slots do, and hold its rows from the first to the last: those of a lone token
+        // are rows of slots as they are.
+        if step.tokens == 1 {
+            core::mem::swap(&mut work.patches, &mut work.hidden);
+            acts.quantize(step, &work.hidden[..cut], ff);
+        } else {
+            let (choice, chosen, patches) = (&work.choice, &work.chosen, &*patches);
+            acts.make(step, &mut work.hidden[..cut], ff, |slot, out| {
+                let expert = chosen[choice[slot]].expert;
+                let slots = starts[expert]..starts[expert + 1];
+                let patches = &patches[slots.start * ff..slots.end * ff];
+                for (i, out) in out.chunks_mut(rows).enumerate() {
+                    let at = i * rows * slots.len() + (slot - slots.start) * out.len();
+                    out.copy_from_slice(&patches[at..][..out.len()]);
+                }
+            });
         }
+        step.show_experts(&self.down, &work.starts, &work.hidden[..cut]);
     }
 
     /// `y += weight * down hidden`, by output rows.
-    fn add_down(&self, step: Step<'_>, work: &mut MoeWork, acts: &mut ActBuffer, y: &mut [f32]) {
+    fn add_down(&self, step: Step<'_>, work: &mut MoeWork, acts: &ActBuffer, y: &mut [f32]) {
         let (ff, used) = (self.down.cols(), self.rule.used);
         let slots = step.tokens * used;
-        let hidden = &work.hidden[..slots * ff];
-        step.show_experts(&self.down, &work.starts, hidden);
-        let a = acts.quantize(step.isa, hidden, ff);
+        let a = acts.acts(&work.hidden[..slots * ff], ff);
         let width = step.config.n_embd;
         let row_bytes = self.down.bytes_each() / width * slots.min(self.down.count());
         let rows = tile_rows(row_bytes, width, step.pool.threads(), step.tokens).min(MAX_ROWS);

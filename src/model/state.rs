@@ -7,6 +7,7 @@ use super::attention::AttentionWork;
 use super::cache::{Cache, CacheType};
 use super::config::{Config, Heads};
 use super::ffn::FfnWork;
+use super::input::InputBuffer;
 use super::memory::{reserved, zeros};
 use super::step::Angles;
 use super::weights::{Attention, Ffn, Query, Weights};
@@ -32,13 +33,14 @@ pub(crate) type Shape = [usize; 4];
 pub(crate) struct Buffers {
     /// `(T, n_embd)`, the residual stream.
     pub(crate) x: Vec<f32>,
-    /// `(T, n_embd)`, the input of a block.
-    pub(crate) h: Vec<f32>,
     /// `(T, n_embd)`, the output of a block.
     pub(crate) y: Vec<f32>,
     /// `(row of the embedding)`, taken out of a tile.
     pub(crate) row: Vec<u8>,
     pub(crate) angles: Angles,
+    /// The input of a block.
+    pub(crate) input: InputBuffer,
+    /// What goes into a product inside of a block.
     pub(crate) acts: ActBuffer,
     pub(crate) attention: AttentionWork,
     pub(crate) ffn: FfnWork,
@@ -122,12 +124,12 @@ impl Transformer {
             .collect::<Result<_>>()?;
         let buffers = Buffers {
             x: zeros(&[batch, config.n_embd])?,
-            h: zeros(&[batch, config.n_embd])?,
             y: zeros(&[batch, config.n_embd])?,
             row: reserved(weights.embedding.row_bytes(), || {
                 "a row of the embedding".into()
             })?,
             angles: Angles::new(config.rope.pairs(), batch)?,
+            input: InputBuffer::new(batch, config.n_embd)?,
             acts: ActBuffer::new(batch, widest_input(config, weights))?,
             attention: AttentionWork::new(config, batch, q_lora_rank(weights), context)?,
             ffn: FfnWork::new(config, &weights.layers, batch)?,

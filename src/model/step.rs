@@ -1,4 +1,5 @@
-//! One pass: what its blocks need to know, the angles of its positions, and the two operations that go by row.
+//! One pass: what its blocks need to know, the angles of its positions, how its rows are shared out, and the two
+//! operations that go by row.
 
 use wattle_kernels::{self as op, Isa};
 
@@ -6,7 +7,7 @@ use super::config::Config;
 use super::memory::zeros;
 use super::watch::Watch;
 use crate::error::Result;
-use crate::pool::Pool;
+use crate::pool::{PARTS, Pool};
 
 /// What every block of one pass needs to know.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +21,17 @@ pub(crate) struct Step<'a> {
     pub(crate) past: usize,
     /// Is shown what goes into the matrices.
     pub(crate) watch: Option<&'a dyn Watch>,
+}
+
+/// Numbers at least that a thread takes at a time: with some nanoseconds for each, enough to be worth its coming.
+const LEAST: usize = 1 << 14;
+
+impl Step<'_> {
+    /// How many of `rows` rows a thread takes at a time, where the work goes by rows of `cols` numbers; all when they are few.
+    pub(crate) fn block(&self, rows: usize, cols: usize) -> usize {
+        let parts = (4 * self.pool.threads()).min(PARTS);
+        rows.div_ceil(parts).max(LEAST.div_ceil(cols.max(1)))
+    }
 }
 
 /// Cosines and sines for the positions of a pass.

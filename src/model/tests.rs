@@ -279,8 +279,11 @@ proptest! {
         b.prepare(pool.threads(), &model.config).expect("scratch");
         b.angles.fill(&model.config, 0, tokens);
         let mut got = vec![0.0; tokens * N_EMBD];
+        let mut int8 = super::acts::ActBuffer::new(tokens, N_EMBD).expect("room");
+        int8.quantize(step, &x, N_EMBD);
+        let input = super::input::Input { rows: &x, int8: &int8, cols: N_EMBD };
         model.weights.layers[0].attention.forward(
-            step, &x, &b.angles, &mut state.caches[0], &mut b.attention, &mut b.acts, &mut got,
+            step, input, &b.angles, &mut state.caches[0], &mut b.attention, &mut b.acts, &mut got,
         );
         let worst = worst(&want, &got);
         prop_assert!(worst < 1e-5, "{worst}");

@@ -77,6 +77,22 @@ fn items_and_chunks_know_their_place() {
 }
 
 #[test]
+fn parts_of_several_slices_come_once_however_many() {
+    let pool = pool(3);
+    for parts in [0, 1, PARTS - 1, PARTS, PARTS + 1, 3 * PARTS] {
+        let (mut sums, mut squares) = (vec![0; 2 * parts], vec![0; parts]);
+        let both = sums.chunks_mut(2).zip(&mut squares).enumerate();
+        pool.parts(both, |(i, (sum, square))| {
+            sum.iter_mut().for_each(|n| *n += 2 * i);
+            *square += i * i;
+        });
+        assert!(sums.iter().enumerate().all(|(i, n)| *n == i / 2 * 2));
+        assert!(squares.iter().enumerate().all(|(i, n)| *n == i * i));
+    }
+    pool.parts(core::iter::empty::<u8>(), |_| panic!("no part of nothing"));
+}
+
+#[test]
 fn each_worker_has_scratch_of_its_own() {
     let pool = pool(4);
     let mut scratch = vec![0_usize; 4];

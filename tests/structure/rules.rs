@@ -97,8 +97,8 @@ const ISA_NAMES: &[&str] = &[
     "_feature_detected",
 ];
 
-/// Where `unsafe` may stand; in the test of malformed files for the allocator that counts.
-const UNSAFE_FILES: &[&str] = &["src/os.rs", "tests/gguf_malformed.rs"];
+/// Where `unsafe` may stand; in tests for an allocator that counts.
+const UNSAFE_FILES: &[&str] = &["src/os.rs", "tests/gguf_malformed.rs", "tests/no_alloc.rs"];
 const UNSAFE_FOLDERS: &[&str] = &[
     "src/os/",
     "kernels/src/isa/",
