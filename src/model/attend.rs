@@ -2,6 +2,8 @@
 
 use wattle_kernels::{self as op, Isa};
 
+use super::mla::Panels;
+
 /// What one worker needs for one head of one token.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scratch {
@@ -9,6 +11,8 @@ pub(crate) struct Scratch {
     pub(crate) scores: Vec<f32>,
     /// The query in the shape of a cache row.
     pub(crate) query: Vec<f32>,
+    /// Keys and values of a head, where latent attention builds them.
+    pub(crate) panels: Panels,
 }
 
 /// `out = softmax(scale * query . keys) . values`, over rows of one cache.

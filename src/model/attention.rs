@@ -6,7 +6,7 @@ use super::cache::Cache;
 use super::config::{Config, Heads};
 use super::gqa::GqaWork;
 use super::memory::zeros;
-use super::mla::MlaWork;
+use super::mla::{MlaWork, Panels};
 use super::step::{Angles, Step};
 use super::weights::Attention;
 use crate::error::Result;
@@ -22,7 +22,7 @@ pub(crate) struct AttentionWork {
 
 #[derive(Debug)]
 enum Blocks {
-    Mla(MlaWork),
+    Mla(Box<MlaWork>),
     Gqa(GqaWork),
 }
 
@@ -34,7 +34,7 @@ impl AttentionWork {
         context: usize,
     ) -> Result<Self> {
         let blocks = match config.heads {
-            Heads::Mla(heads) => Blocks::Mla(MlaWork::new(&heads, batch, q_lora_rank)?),
+            Heads::Mla(heads) => Blocks::Mla(Box::new(MlaWork::new(&heads, batch, q_lora_rank)?)),
             Heads::Gqa(heads) => Blocks::Gqa(GqaWork::new(&heads, batch)?),
         };
         Ok(Self {
@@ -48,9 +48,14 @@ impl AttentionWork {
     pub(crate) fn prepare(&mut self, workers: usize, config: &Config) -> Result<()> {
         let width = config.heads.cache_width();
         while self.scratch.len() < workers {
+            let panels = match (&self.blocks, config.heads) {
+                (Blocks::Mla(work), Heads::Mla(heads)) if work.expands() => Panels::new(&heads)?,
+                _ => Panels::default(),
+            };
             self.scratch.push(Scratch {
                 scores: zeros(&[self.context])?,
                 query: zeros(&[width])?,
+                panels,
             });
         }
         Ok(())
