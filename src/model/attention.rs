@@ -1,7 +1,7 @@
 //! The attention block of a layer: one of the two forms, and the buffers that all layers share.
 
 use super::acts::ActBuffer;
-use super::attend::Scratch;
+use super::attend::{HEADS, Scratch};
 use super::cache::Cache;
 use super::config::{Config, Heads};
 use super::gqa::GqaWork;
@@ -53,8 +53,8 @@ impl AttentionWork {
                 _ => Panels::default(),
             };
             self.scratch.push(Scratch {
-                scores: zeros(&[self.context])?,
-                query: zeros(&[width])?,
+                scores: zeros(&[HEADS, self.context])?,
+                query: zeros(&[HEADS, width])?,
                 panels,
             });
         }

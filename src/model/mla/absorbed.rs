@@ -10,7 +10,7 @@
 use super::{MlaHeads, Queries};
 use crate::error::Result;
 use crate::model::acts::ActBuffer;
-use crate::model::attend::{Scratch, attend};
+use crate::model::attend::{Scratch, attend, together};
 use crate::model::cache::Cache;
 use crate::model::memory::zeros;
 use crate::model::step::Step;
@@ -81,16 +81,22 @@ impl Mla {
             self.k_b.at(head).multiply_range(0..rank, &a, out);
         });
 
-        // Attention over the latent rows, a head of a token a tile.
+        // Attention over the latent rows: some heads of the only token a tile, or a head of a token.
         let absorbed = &*absorbed;
         let mixed = &mut work.mixed[..count * tokens * rank];
+        let size = match tokens {
+            1 => together(count, pool.threads()),
+            _ => 1,
+        };
         let width = mixed.len();
-        pool.columns_with(scratch, mixed, width, rank, |window, scratch| {
-            let (head, t) = (window.index() / tokens, window.index() % tokens);
-            let start = window.start();
-            let q = &mut scratch.query[..];
-            q[..rank].copy_from_slice(&absorbed[start..][..rank]);
-            q[rank..].copy_from_slice(&query.of(t, head)[nope..]);
+        pool.columns_with(scratch, mixed, width, size * rank, |window, scratch| {
+            let (first, t) = (window.index() * size / tokens, window.index() % tokens);
+            let into = &absorbed[window.start()..][..size * rank];
+            let q = &mut scratch.query[..size * (rank + rope)];
+            for (i, q) in q.chunks_exact_mut(rank + rope).enumerate() {
+                q[..rank].copy_from_slice(&into[i * rank..][..rank]);
+                q[rank..].copy_from_slice(&query.of(t, first + i)[nope..]);
+            }
             let seen = past + t + 1;
             attend(
                 isa,
