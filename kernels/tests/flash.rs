@@ -225,6 +225,11 @@ fn products_of_bands_and_strips_are_inner_products() {
             }
             assert_eq!(bands, banded(&weights, columns, 1.0), "by rows, by columns");
             let laid = laid(isa, &data, columns);
+            let mut by_rows = vec![0.0; laid.len()];
+            for (i, row) in data.chunks_exact(columns).enumerate() {
+                strips::strip_row(i, row, &mut by_rows);
+            }
+            assert_eq!(laid, by_rows, "{}: at once, by rows", isa.name());
             let rows = strips::Strips {
                 data: &laid,
                 columns,
@@ -263,17 +268,19 @@ fn rows_come_out_of_f16_as_they_are() {
             width,
             n,
         };
-        let mut floats = vec![f32::NAN; n * width];
-        strips::floats(isa, rows, &mut floats);
+        let mut bands = vec![f32::NAN; strips::bands_len(n, width)];
+        strips::lay_bands(isa, rows, &mut bands);
         let mut strips = vec![f32::NAN; strips::strips_len(n, width)];
         strips::lay(isa, rows, &mut strips);
-        for (i, row) in floats.chunks_exact(width).enumerate() {
-            for (c, x) in row.iter().enumerate() {
-                let want = half::f16::from_bits(halves[i * stride + 2 + c]).to_f32();
-                assert_eq!(*x, want, "{}: row {i}, {c}", isa.name());
-                let at = (i / 16 * width + c) * 16 + i % 16;
-                assert_eq!(strips[at], want, "{}: row {i}, {c}", isa.name());
+        for (i, c) in (0..n).flat_map(|i| (0..width).map(move |c| (i, c))) {
+            let want = half::f16::from_bits(halves[i * stride + 2 + c]).to_f32();
+            for (out, size) in [(&strips, strips::STRIP), (&bands, strips::BAND)] {
+                let at = (i / size * width + c) * size + i % size;
+                assert_eq!(out[at], want, "{}: row {i}, {c} of {size}", isa.name());
             }
         }
+        let missing = bands.chunks_exact(strips::BAND).rev().take(width);
+        let missing: f32 = missing.flat_map(|band| &band[n % strips::BAND..]).sum();
+        assert_eq!(missing, 0.0, "{}: rows that are not there", isa.name());
     }
 }

@@ -77,21 +77,37 @@ pub fn lay(isa: Isa, rows: Rows<'_>, out: &mut [f32]) {
         "lay: room for whole strips"
     );
     match rows.data {
-        Elems::F16(data) => isa.dispatch(Lay { data, rows, out }),
-        Elems::F32(data) => isa.dispatch(Lay { data, rows, out }),
+        Elems::F16(data) => isa.dispatch(Lay::<_, STRIP> { data, rows, out }),
+        Elems::F32(data) => isa.dispatch(Lay::<_, STRIP> { data, rows, out }),
     }
 }
 
-/// Rows as floats, one behind the other.
+/// Lays rows out in bands.
 ///
 /// # Panics
-/// If `out` is not `rows.n * rows.width` long, or the rows do not fit into their data.
-pub fn floats(isa: Isa, rows: Rows<'_>, out: &mut [f32]) {
+/// If `out` is not `bands_len(rows.n, rows.width)` long, or the rows do not fit into their data.
+pub fn lay_bands(isa: Isa, rows: Rows<'_>, out: &mut [f32]) {
     rows.check();
-    assert_eq!(out.len(), rows.n * rows.width, "floats: room for the rows");
+    assert_eq!(
+        out.len(),
+        bands_len(rows.n, rows.width),
+        "lay_bands: room for whole bands"
+    );
     match rows.data {
-        Elems::F16(data) => isa.dispatch(Floats { data, rows, out }),
-        Elems::F32(data) => isa.dispatch(Floats { data, rows, out }),
+        Elems::F16(data) => isa.dispatch(Lay::<_, BAND> { data, rows, out }),
+        Elems::F32(data) => isa.dispatch(Lay::<_, BAND> { data, rows, out }),
+    }
+}
+
+/// Makes `row` row `i` of the strips `out`.
+///
+/// # Panics
+/// If there is no such row.
+pub fn strip_row(i: usize, row: &[f32], out: &mut [f32]) {
+    let size = STRIP * row.len();
+    let strip = out[i / STRIP * size..][..size].as_chunks_mut::<STRIP>().0;
+    for (out, x) in strip.iter_mut().zip(row) {
+        out[i % STRIP] = *x;
     }
 }
 
@@ -208,16 +224,17 @@ impl SimdOp for Product<'_> {
     }
 }
 
-struct Lay<'a, E> {
+/// Rows side by side, `N` at a time.
+struct Lay<'a, E, const N: usize> {
     data: &'a [E],
     rows: Rows<'a>,
     out: &'a mut [f32],
 }
 
-impl<E: Elem> SimdOp for Lay<'_, E> {
+impl<E: Elem, const N: usize> SimdOp for Lay<'_, E, N> {
     type Output = ();
 
-    /// Eight columns of sixteen rows at a time.
+    /// Eight columns at a time.
     #[inline(always)]
     fn eval<S: Simd>(self, s: S) {
         let Rows {
@@ -227,12 +244,12 @@ impl<E: Elem> SimdOp for Lay<'_, E> {
             n,
             ..
         } = self.rows;
-        for (strip, out) in self.out.chunks_exact_mut(STRIP * width).enumerate() {
-            let out = out.as_chunks_mut::<STRIP>().0;
+        for (group, out) in self.out.chunks_exact_mut(N * width).enumerate() {
+            let out = out.as_chunks_mut::<N>().0;
             for (c, out) in out.chunks_mut(8).enumerate() {
-                let mut block = [[0.0; 8]; STRIP];
-                for (i, eight) in block.iter_mut().enumerate().take(n - strip * STRIP) {
-                    let row = &self.data[(strip * STRIP + i) * stride + start..][..width][8 * c..];
+                let mut block = [[0.0; 8]; N];
+                for (i, eight) in block.iter_mut().enumerate().take(n - group * N) {
+                    let row = &self.data[(group * N + i) * stride + start..][..width][8 * c..];
                     let x = match row.first_chunk() {
                         Some(x) => E::eight(s, x),
                         None => last(s, row),
@@ -240,40 +257,9 @@ impl<E: Elem> SimdOp for Lay<'_, E> {
                     s.store(x, eight);
                 }
                 for (k, out) in out.iter_mut().enumerate() {
-                    *out = each!(STRIP, |i| block[i][k]);
+                    *out = each!(N, |i| block[i][k]);
                 }
             }
-        }
-    }
-}
-
-struct Floats<'a, E> {
-    data: &'a [E],
-    rows: Rows<'a>,
-    out: &'a mut [f32],
-}
-
-impl<E: Elem> SimdOp for Floats<'_, E> {
-    type Output = ();
-
-    #[inline(always)]
-    fn eval<S: Simd>(self, s: S) {
-        let Rows {
-            stride,
-            start,
-            width,
-            ..
-        } = self.rows;
-        for (i, out) in self.out.chunks_exact_mut(width).enumerate() {
-            let row = &self.data[i * stride + start..][..width];
-            let (row, tail) = row.as_chunks::<8>();
-            let (out, rest) = out.as_chunks_mut::<8>();
-            for (x, out) in row.iter().zip(out) {
-                s.store(E::eight(s, x), out);
-            }
-            let mut x = [0.0; 8];
-            s.store(last(s, tail), &mut x);
-            rest.copy_from_slice(&x[..rest.len()]);
         }
     }
 }

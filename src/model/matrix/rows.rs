@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use wattle_kernels::{Acts, TILE_ROWS, strips};
+use wattle_kernels::{Acts, TILE_ROWS};
 
 use super::Matrix;
 use crate::os::Columns;
@@ -54,25 +54,6 @@ impl Rows<'_> {
     ) {
         self.products(range, acts, &mut |t, r, values| {
             out.row_mut(t)[at + r..][..values.len()].copy_from_slice(values);
-        });
-    }
-
-    /// The products of all rows with every activation row, in the strips of [`wattle_kernels::strips`]: rows of the matrix lie side
-    /// by side, the activation rows are the columns. On this thread.
-    pub(crate) fn multiply_strips(&self, acts: &Acts<'_>, out: &mut [f32]) {
-        let tokens = acts.tokens();
-        let len = strips::strips_len(self.len, tokens);
-        assert_eq!(out.len(), len, "room for the strips");
-        self.products(0..self.len, acts, &mut |t, r, values| {
-            let (mut r, mut values) = (r, values);
-            while !values.is_empty() {
-                let lane = r % strips::STRIP;
-                let now;
-                (now, values) = values.split_at(values.len().min(strips::STRIP - lane));
-                let at = (r / strips::STRIP * tokens + t) * strips::STRIP + lane;
-                out[at..][..now.len()].copy_from_slice(now);
-                r += now.len();
-            }
         });
     }
 

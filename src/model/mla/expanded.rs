@@ -6,19 +6,18 @@
 //!
 //! ```text
 //!   for each chunk of the cache
-//!       latents to f32, in strips (keys) and in int8 (values)            shared by all heads
+//!       latents to f32, in strips (for keys) and in bands (for values)   shared by all heads
 //!       for each head                                                    a head a tile of work
-//!           keys = K_h' c in f32, values = V_h c in int8
+//!           keys = K_h' c, values = V_h c, in f32
 //!           carry every query over them (kernels/src/op/flash.rs)
 //! ```
 //!
-//! so that memory does not grow with the context: for DeepSeek-V2-Lite 2.8 MB for all, 0.8 MB a worker, and 21 KB a token of the batch.
+//! so that memory does not grow with the context: for DeepSeek-V2-Lite 2.2 MB for all, 1.1 MB a worker, and 21 KB a token of the batch.
 
-use wattle_kernels::{self as op, Acts, Isa, flash, strips};
+use wattle_kernels::{Isa, flash, strips};
 
 use super::{MlaHeads, Queries};
 use crate::error::Result;
-use crate::model::acts::ActBuffer;
 use crate::model::attend::Scratch;
 use crate::model::cache::Cache;
 use crate::model::matrix::Rows;
@@ -32,19 +31,19 @@ const CHUNK: usize = 512;
 /// Fewest tokens of a pass that are ever expanded. Below, a pass gives the same bits however its tokens are cut into passes.
 pub(super) const LEAST_TOKENS: usize = 64;
 
-/// Time of a product in the absorbed form: f16 rows, one query a call.
+/// Picoseconds of a product in the absorbed form, of f16 rows with one query a call: 15 G/s a core.
 const ABSORBED_PS: u64 = 67;
-/// Time of a product in f32 registers.
+/// Picoseconds of a product in blocks of f32: 43 G/s in attention, 50 G/s where keys are built, and some laying out.
 const BLOCKED_PS: u64 = 25;
-/// Time of a product in int8.
+/// Picoseconds of a product in int8, about.
 const INT8_PS: u64 = 8;
-/// Time to take a weight out of its tile.
+/// Picoseconds to take a weight out of its tile: 1 ns by profile, and its way into the panel.
 const DECODE_PS: u64 = 1500;
 
 /// Whether building keys and values for `tokens` tokens after `past` costs less than staying in latent space.
 ///
-/// Products of one head, times what one takes on the machine they were measured on (Zen 4 at AVX-512-VNNI); other machines have
-/// other times and nearly the same ratios.
+/// Products of one head, times what one takes on a core of Zen 4 with AVX-512-VNNI; it is their ratios that decide. For DeepSeek-V2-Lite
+/// without past the forms meet near 80 tokens; at 96 to 128 building was seen to win by 4 to 11 % of the whole pass.
 pub(crate) fn pays(heads: &MlaHeads, past: usize, tokens: usize) -> bool {
     let MlaHeads {
         nope,
@@ -56,12 +55,12 @@ pub(crate) fn pays(heads: &MlaHeads, past: usize, tokens: usize) -> bool {
     let context = past + tokens;
     let pairs = tokens * past + tokens * (tokens + 1) / 2;
     let time = |products: usize, ps: u64| (products as u64).saturating_mul(ps);
+    let weights = (nope + v) * rank;
     let absorbed = time(pairs * (2 * rank + rope), ABSORBED_PS)
-        .saturating_add(time(tokens * (nope + v) * rank, INT8_PS));
+        .saturating_add(time(tokens * weights, INT8_PS));
     let expanded = time(pairs * (nope + rope + v), BLOCKED_PS)
-        .saturating_add(time(context * nope * rank, BLOCKED_PS))
-        .saturating_add(time(context * v * rank, INT8_PS))
-        .saturating_add(time(context.div_ceil(CHUNK) * nope * rank, DECODE_PS));
+        .saturating_add(time(context * weights, BLOCKED_PS))
+        .saturating_add(time(context.div_ceil(CHUNK) * weights, DECODE_PS));
     tokens >= LEAST_TOKENS && expanded < absorbed
 }
 
@@ -70,9 +69,8 @@ pub(crate) fn pays(heads: &MlaHeads, past: usize, tokens: usize) -> bool {
 pub(super) struct ExpandedWork {
     /// `(CHUNK / 16, kv_lora_rank + rope, 16)`: the rows of the cache in strips.
     strips: Vec<f32>,
-    /// `(CHUNK, kv_lora_rank)`, and their int8 form.
-    latents: Vec<f32>,
-    acts: ActBuffer,
+    /// `(CHUNK / 6, kv_lora_rank, 6)`: the latents in bands.
+    bands: Vec<f32>,
     /// For each head, its queries in bands and what they carry from block to block.
     heads: Vec<f32>,
 }
@@ -81,8 +79,10 @@ pub(super) struct ExpandedWork {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Panels {
     /// `(nope / 6, kv_lora_rank, 6)`: the transposed key projection in bands.
-    weights: Vec<f32>,
-    /// A row of it, and its bytes out of a tile.
+    to_keys: Vec<f32>,
+    /// `(v / 16, kv_lora_rank, 16)`: the value projection in strips.
+    to_values: Vec<f32>,
+    /// A row of either, and its bytes out of a tile.
     row: Vec<f32>,
     bytes: Vec<u8>,
     /// `(CHUNK / 16, nope, 16)`
@@ -100,10 +100,12 @@ impl Panels {
             ..
         } = *heads;
         // No format has longer rows than f32.
-        let bytes = reserved(nope * size_of::<f32>(), || "a row of weights".into())?;
+        let widest = nope.max(rank);
+        let bytes = reserved(widest * size_of::<f32>(), || "a row of weights".into())?;
         Ok(Self {
-            weights: zeros(&[strips::bands_len(nope, rank)])?,
-            row: zeros(&[nope])?,
+            to_keys: zeros(&[strips::bands_len(nope, rank)])?,
+            to_values: zeros(&[strips::strips_len(v, rank)])?,
+            row: zeros(&[widest])?,
             bytes,
             keys: zeros(&[CHUNK, nope])?,
             values: zeros(&[strips::strips_len(v, CHUNK)])?,
@@ -116,8 +118,7 @@ impl ExpandedWork {
         let rank = heads.kv_lora_rank;
         Ok(Self {
             strips: zeros(&[CHUNK, rank + heads.rope])?,
-            latents: zeros(&[CHUNK, rank])?,
-            acts: ActBuffer::new(CHUNK, rank)?,
+            bands: zeros(&[strips::bands_len(CHUNK, rank)])?,
             heads: zeros(&[heads.heads, Desk::of(heads, batch).len()])?,
         })
     }
@@ -185,17 +186,12 @@ impl Mla {
         let context = past + tokens;
         for before in (0..context).step_by(CHUNK) {
             let n = CHUNK.min(context - before);
-            let rows = cache.rows_from(before, n, 0, rank + rope);
-            let latents = &mut work.latents[..n * rank];
-            strips::floats(
-                isa,
-                op::Rows {
-                    width: rank,
-                    ..rows
-                },
-                latents,
-            );
-            let acts = work.acts.quantize(isa, latents, rank);
+            let bands = &mut work.bands[..strips::bands_len(n, rank)];
+            pool.chunks(bands, strips::BAND * rank, |i, out| {
+                let first = i * strips::BAND;
+                let n = strips::BAND.min(n - first);
+                strips::lay_bands(isa, cache.rows_from(before + first, n, 0, rank), out);
+            });
             let all = &mut work.strips[..strips::strips_len(n, rank + rope)];
             let size = strips::STRIP * (rank + rope);
             pool.chunks(all, size, |i, out| {
@@ -205,7 +201,7 @@ impl Mla {
             });
             let chunk = Chunk {
                 rows: all,
-                acts,
+                bands,
                 before,
                 n,
             };
@@ -236,8 +232,8 @@ impl Mla {
 struct Chunk<'a> {
     /// Latents and rotary keys, in strips.
     rows: &'a [f32],
-    /// The latents.
-    acts: Acts<'a>,
+    /// The latents, in bands.
+    bands: &'a [f32],
     /// Tokens before them.
     before: usize,
     n: usize,
@@ -260,9 +256,15 @@ impl Panels {
             kv_lora_rank: rank,
             ..
         } = *heads;
+        let row = &mut self.row[..nope];
         for r in 0..rank {
-            k_b.decode_row(r, &mut self.bytes, &mut self.row);
-            strips::band_column(r, rank, &self.row, &mut self.weights);
+            k_b.decode_row(r, &mut self.bytes, row);
+            strips::band_column(r, rank, row, &mut self.to_keys);
+        }
+        let row = &mut self.row[..rank];
+        for r in 0..v {
+            v_b.decode_row(r, &mut self.bytes, row);
+            strips::strip_row(r, row, &mut self.to_values);
         }
         let latents = strips::Strips {
             data: chunk.rows,
@@ -271,9 +273,15 @@ impl Panels {
             width: rank,
         };
         let keys = &mut self.keys[..strips::strips_len(chunk.n, nope)];
-        strips::product(isa, &self.weights, nope, latents, keys);
+        strips::product(isa, &self.to_keys, nope, latents, keys);
+        let to_values = strips::Strips {
+            data: &self.to_values,
+            columns: rank,
+            start: 0,
+            width: rank,
+        };
         let values = &mut self.values[..strips::strips_len(v, chunk.n)];
-        v_b.multiply_strips(&chunk.acts, values);
+        strips::product(isa, chunk.bands, chunk.n, to_values, values);
     }
 
     /// The tokens of a block from token `at` of the chunk on.
