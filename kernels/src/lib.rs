@@ -60,6 +60,7 @@ pub use op::rope::{RopeKind, rope};
 pub use op::silu::silu_mul;
 pub use op::softmax::softmax;
 pub use op::vector::{add, axpy, dot, store_f16};
+pub use op::{flash, strips};
 pub use plan::{Kernel, matmul, matmul_with, plan};
 pub use quant::{Format, decode, encode};
 pub use tile::{TILE_LAYOUT, TILE_ROWS, pack, tile_bytes, unpack};

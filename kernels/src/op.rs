@@ -4,6 +4,7 @@
 pub(crate) mod acts;
 pub(crate) mod attend;
 pub(crate) mod exp;
+pub mod flash;
 pub(crate) mod matmul;
 pub(crate) mod norm;
 pub(crate) mod panels;
@@ -11,5 +12,6 @@ pub(crate) mod read;
 pub(crate) mod rope;
 pub(crate) mod silu;
 pub(crate) mod softmax;
+pub mod strips;
 pub(crate) mod tiles;
 pub(crate) mod vector;

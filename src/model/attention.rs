@@ -1,13 +1,13 @@
 //! The attention block of a layer: one of the two forms, and the buffers that all layers share.
 
 use super::acts::ActBuffer;
-use super::attend::Scratch;
+use super::attend::{HEADS, Scratch};
 use super::cache::Cache;
 use super::config::{Config, Heads};
 use super::gqa::GqaWork;
 use super::input::Input;
 use super::memory::zeros;
-use super::mla::MlaWork;
+use super::mla::{MlaWork, Panels};
 use super::step::{Angles, Step};
 use super::weights::Attention;
 use crate::error::Result;
@@ -23,7 +23,7 @@ pub(crate) struct AttentionWork {
 
 #[derive(Debug)]
 enum Blocks {
-    Mla(MlaWork),
+    Mla(Box<MlaWork>),
     Gqa(GqaWork),
 }
 
@@ -35,7 +35,7 @@ impl AttentionWork {
         context: usize,
     ) -> Result<Self> {
         let blocks = match config.heads {
-            Heads::Mla(heads) => Blocks::Mla(MlaWork::new(&heads, batch, q_lora_rank)?),
+            Heads::Mla(heads) => Blocks::Mla(Box::new(MlaWork::new(&heads, batch, q_lora_rank)?)),
             Heads::Gqa(heads) => Blocks::Gqa(GqaWork::new(&heads, batch)?),
         };
         Ok(Self {
@@ -49,9 +49,14 @@ impl AttentionWork {
     pub(crate) fn prepare(&mut self, workers: usize, config: &Config) -> Result<()> {
         let width = config.heads.cache_width();
         while self.scratch.len() < workers {
+            let panels = match (&self.blocks, config.heads) {
+                (Blocks::Mla(work), Heads::Mla(heads)) if work.expands() => Panels::new(&heads)?,
+                _ => Panels::default(),
+            };
             self.scratch.push(Scratch {
-                scores: zeros(&[self.context])?,
-                query: zeros(&[width])?,
+                scores: zeros(&[HEADS, self.context])?,
+                query: zeros(&[HEADS, width])?,
+                panels,
             });
         }
         Ok(())

@@ -78,9 +78,15 @@ impl Cache {
 
     /// Numbers `start..start + width` of the first `n` rows.
     pub(crate) fn rows(&self, n: usize, start: usize, width: usize) -> Rows<'_> {
+        self.rows_from(0, n, start, width)
+    }
+
+    /// Numbers `start..start + width` of `n` rows from row `first` on.
+    pub(crate) fn rows_from(&self, first: usize, n: usize, start: usize, width: usize) -> Rows<'_> {
+        let first = first * self.width;
         let data = match &self.rows {
-            Numbers::F16(rows) => Elems::F16(rows),
-            Numbers::F32(rows) => Elems::F32(rows),
+            Numbers::F16(rows) => Elems::F16(&rows[first..]),
+            Numbers::F32(rows) => Elems::F32(&rows[first..]),
         };
         Rows {
             data,

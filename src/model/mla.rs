@@ -1,18 +1,25 @@
-//! Multi-head Latent Attention (DeepSeek-V2, section 2.1), absorbed.
+//! Multi-head Latent Attention (DeepSeek-V2, section 2.1).
 //!
-//! The cache holds a latent row `c` and one rotary key `k_rope` a token; keys and values of head `h` would be
-//! `k = [K_h' c | k_rope]` and `v = V_h c`. They are never built. The key projection is absorbed into the query instead, and the
-//! value projection follows the mix:
+//! The cache holds a latent row `c` and one rotary key `k_rope` a token, `kv_lora_rank + rope` numbers whatever the number of heads.
+//! Keys and values of head `h` are `k = [K_h' c | k_rope]` and `v = V_h c`, and there are two ways to attend:
 //!
-//! ```text
-//! score(t) = scale * ( (K_h q_nope) . c_t  +  q_rope . k_rope_t )
-//! out_h    = V_h ( sum_t softmax(score)(t) c_t )
-//! ```
+//! - [absorbed]: they are never built. `K_h` goes into the query instead, and `V_h` follows the mix.
+//! - [expanded]: they are built for some tokens at a time, and every query of the pass uses them.
 //!
-//! so that a token costs `kv_lora_rank + rope` numbers of memory whatever the number of heads.
+//! The first reads least, the second multiplies least where many queries share a key. Both are the same up to rounding: activations
+//! become int8 where they meet the weights, which are the query and the mix in the first, the latent on its way to a value in the
+//! second.
 
+mod absorbed;
+mod expanded;
+
+use wattle_kernels as op;
+
+use self::absorbed::AbsorbedWork;
+use self::expanded::ExpandedWork;
+pub(crate) use self::expanded::{Panels, pays};
 use super::acts::ActBuffer;
-use super::attend::{Scratch, attend};
+use super::attend::Scratch;
 use super::cache::Cache;
 use super::config::{Heads, MlaHeads};
 use super::input::Input;
@@ -21,7 +28,6 @@ use super::memory::zeros;
 use super::step::{Angles, Step, norm, rotate};
 use super::weights::{Mla, Query};
 use crate::error::Result;
-use wattle_kernels as op;
 
 /// Buffers for a pass, `T` tokens at most, in the shapes of the comments.
 #[derive(Debug)]
@@ -34,12 +40,9 @@ pub(crate) struct MlaWork {
     query: Vec<f32>,
     /// `(kv_lora_rank + rope)`, a row for the cache.
     row: Vec<f32>,
-    /// `(heads, T, nope)`
-    nope: Vec<f32>,
-    /// `(heads, T, kv_lora_rank)`, the queries in latent space.
-    absorbed: Vec<f32>,
-    /// `(heads, T, kv_lora_rank)`, the mixed latent rows.
-    mixed: Vec<f32>,
+    absorbed: AbsorbedWork,
+    /// None where no pass has as many tokens.
+    expanded: Option<ExpandedWork>,
     /// `(T, heads * v)`
     output: Vec<f32>,
 }
@@ -49,16 +52,41 @@ impl MlaWork {
         let query = heads.heads * (heads.nope + heads.rope);
         let row = heads.kv_lora_rank + heads.rope;
         let behind_rank = if q_lora_rank > 0 { query } else { 0 };
+        let expands = batch >= expanded::LEAST_TOKENS;
         Ok(Self {
             projected: zeros(&[batch, query.max(q_lora_rank) + row])?,
             low: zeros(&[batch, q_lora_rank])?,
             query: zeros(&[batch, behind_rank])?,
             row: zeros(&[row])?,
-            nope: zeros(&[batch, heads.heads, heads.nope])?,
-            absorbed: zeros(&[batch, heads.heads, heads.kv_lora_rank])?,
-            mixed: zeros(&[batch, heads.heads, heads.kv_lora_rank])?,
+            absorbed: AbsorbedWork::new(heads, batch)?,
+            expanded: expands
+                .then(|| ExpandedWork::new(heads, batch))
+                .transpose()?,
             output: zeros(&[batch, heads.heads, heads.v])?,
         })
+    }
+
+    /// Whether a pass may build keys and values, for which every worker needs [`Panels`].
+    pub(crate) fn expands(&self) -> bool {
+        self.expanded.is_some()
+    }
+}
+
+/// The queries of a pass, rotated.
+#[derive(Debug, Clone, Copy)]
+struct Queries<'a> {
+    /// Rows of all heads, a token each.
+    data: &'a [f32],
+    /// From one row to the next.
+    stride: usize,
+    /// `nope + rope`
+    width: usize,
+}
+
+impl<'a> Queries<'a> {
+    /// `[nope | rope]` of a head of a token.
+    fn of(&self, token: usize, head: usize) -> &'a [f32] {
+        &self.data[token * self.stride + head * self.width..][..self.width]
     }
 }
 
@@ -91,7 +119,6 @@ impl Mla {
             rope,
             v,
             kv_lora_rank: rank,
-            scale,
             ..
         } = heads;
         let head_width = nope + rope;
@@ -147,58 +174,25 @@ impl Mla {
             for head in 0..heads.heads {
                 let q = &mut query[t * stride + head * head_width..][..head_width];
                 rotate(step, angles, t, &mut q[nope..]);
-                work.nope[(head * tokens + t) * nope..][..nope].copy_from_slice(&q[..nope]);
             }
         }
+        let query = Queries {
+            data: query,
+            stride,
+            width: head_width,
+        };
 
-        // Into the latent space, a head a tile.
-        let nopes = &work.nope[..heads.heads * tokens * nope];
-        if self.kv_b.is_none() {
-            step.show_heads(&self.k_b, nopes);
-        }
-        let a = acts.quantize(step, nopes, nope);
-        let absorbed = &mut work.absorbed[..heads.heads * tokens * rank];
-        pool.chunks(absorbed, tokens * rank, |head, out| {
-            let a = a.rows(head * tokens, tokens);
-            self.k_b.at(head).multiply_range(0..rank, &a, out);
-        });
-
-        // Attention over the latent rows, a head of a token a tile.
-        let absorbed = &*absorbed;
-        let query = &*query;
-        let cache = &*cache;
-        let mixed = &mut work.mixed[..heads.heads * tokens * rank];
-        let width = mixed.len();
-        pool.columns_with(scratch, mixed, width, rank, |window, scratch| {
-            let (head, t) = (window.index() / tokens, window.index() % tokens);
-            let start = window.start();
-            let q = &mut scratch.query[..];
-            q[..rank].copy_from_slice(&absorbed[start..][..rank]);
-            let rotated = &query[t * stride + head * head_width + nope..][..rope];
-            q[rank..].copy_from_slice(rotated);
-            let seen = past + t + 1;
-            attend(
-                isa,
-                q,
-                cache.rows(seen, 0, rank + rope),
-                cache.rows(seen, 0, rank),
-                scale,
-                &mut scratch.scores,
-                window.into_row(),
-            );
-        });
-
-        // Back out of it, a head a tile.
-        if self.kv_b.is_none() {
-            step.show_heads(&self.v_b, mixed);
-        }
-        let a = acts.quantize(step, mixed, rank);
+        // A watched pass stays absorbed: the inputs of the two stacks, which it is shown, arise there only.
         let output = &mut work.output[..tokens * heads.heads * v];
-        pool.columns(output, heads.heads * v, v, |mut window, _| {
-            let head = window.index();
-            let a = a.rows(head * tokens, tokens);
-            self.v_b.at(head).multiply_columns(0..v, &a, 0, &mut window);
-        });
+        match &mut work.expanded {
+            Some(work) if step.watch.is_none() && pays(&heads, past, tokens) => {
+                self.expanded(step, &heads, query, cache, work, scratch, output);
+            }
+            _ => {
+                let work = &mut work.absorbed;
+                self.absorbed(step, &heads, query, cache, work, scratch, acts, output);
+            }
+        }
         step.show(&[&self.output], output);
         let a = acts.quantize(step, output, heads.heads * v);
         multiply(pool, &[self.output.all()], &a, y);

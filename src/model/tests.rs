@@ -16,6 +16,7 @@ use super::{CacheType, Logits, Transformer};
 use crate::pool::Pool;
 
 mod expanded;
+mod long;
 
 use expanded::expanded;
 

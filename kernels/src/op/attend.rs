@@ -36,7 +36,7 @@ pub struct Rows<'a> {
 
 impl Rows<'_> {
     /// Checks that all rows lie inside the data.
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         let len = match self.data {
             Elems::F16(x) => x.len(),
             Elems::F32(x) => x.len(),
@@ -125,7 +125,7 @@ pub fn mix(isa: Isa, p: &[f32], values: Rows<'_>, out: &mut [f32]) {
 }
 
 /// A cached number.
-trait Elem: Copy + Default {
+pub(crate) trait Elem: Copy + Default {
     fn eight<S: Simd>(s: S, x: &[Self; 8]) -> S::F;
 }
 
@@ -145,7 +145,7 @@ impl Elem for f32 {
 
 /// Fewer than 8 numbers, filled up with zeros.
 #[inline(always)]
-fn last<S: Simd, E: Elem>(s: S, tail: &[E]) -> S::F {
+pub(crate) fn last<S: Simd, E: Elem>(s: S, tail: &[E]) -> S::F {
     let mut x = [E::default(); 8];
     x[..tail.len()].copy_from_slice(tail);
     E::eight(s, &x)

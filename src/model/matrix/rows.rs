@@ -57,6 +57,15 @@ impl Rows<'_> {
         });
     }
 
+    /// Decodes row `i` into `out`, as [`Matrix::decode_row_with`].
+    ///
+    /// # Panics
+    /// When there is no such row.
+    pub(crate) fn decode_row(&self, i: usize, scratch: &mut Vec<u8>, out: &mut [f32]) {
+        assert!(i < self.len, "row {i} of {}", self.len);
+        self.matrix.decode_row_with(self.first + i, scratch, out);
+    }
+
     fn products(
         &self,
         range: Range<usize>,
