@@ -142,10 +142,11 @@ impl Tiled for Q6K {
         let scales = planes.words::<4>(b, 1, 0);
         let (low, high) = (l.splat_b(15), l.splat_b(0x30));
         for h in 0..2 {
-            let [even, qh, odd] = each!(3, |i| planes.words::<8>(b, 2 + 3 * h + i, 0));
+            let qh = planes.words::<8>(b, 3 + 3 * h, 0);
             unrolled!(k in [0, 1, 2, 3] {
+                let ql = planes.words::<8>(b, 2 + 3 * h + k % 2 * 2, 0);
                 let codes = each!(8, |w| {
-                    let x = l.word(&if k % 2 == 0 { even } else { odd }[w]);
+                    let x = l.word(&ql[w]);
                     let four = if k < 2 { l.and(x, low) } else { l.shr::<4>(x) };
                     let x = l.word(&qh[w]);
                     let two = match k {
