@@ -69,7 +69,7 @@ fn step<L: Lanes, Q: Tiled>(l: L, group: &Group<L>, g: usize, act: &Act<'_>, acc
     };
     let (sums, act_sums) = if Q::HALVES {
         let ([low, high], [a_low, a_high]) = (split(&group.codes), split(a));
-        let [of_low, of_high] = [2 * g, 2 * g + 1].map(|i| start::<L, Q>(l, act.q16, i));
+        let [of_low, of_high] = each!(2, |i| start::<L, Q>(l, act.q16, 2 * g + i));
         let low = rows::<L, Q, 4>(l, low, a_low, of_low);
         let high = rows::<L, Q, 4>(l, high, a_high, of_high);
         (
