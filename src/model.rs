@@ -72,7 +72,7 @@ impl Transformer {
         }
     }
 
-    /// Packs the weights in tiles of eight rows, which are multiplied several times as fast, into memory of their own; the pages
+    /// Packs the weights in tiles of sixteen rows, which are multiplied several times as fast, into memory of their own; the pages
     /// of the file that held them are let go. Results differ by rounding only.
     ///
     /// # Errors

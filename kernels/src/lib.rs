@@ -7,7 +7,7 @@
 //!   isa    which instruction sets exist, which this CPU has        one file each in isa/, listed by `isas!`
 //!   simd   the vocabulary (trait `Simd`) every kernel is written in
 //!   quant  the weight formats of GGUF                              one file each in quant/, listed by `quants!`
-//!   tile   eight rows side by side, packed from a file's rows
+//!   tile   sixteen rows side by side, packed from a file's rows
 //!   op     quantise, multiply, normalise, rotate, attend           one file each in op/
 //!   plan   (instruction set, format) -> `Kernel`, chosen once a matrix
 //!   reference  the same operations in plain f64: the oracle of the tests

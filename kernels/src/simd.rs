@@ -129,7 +129,7 @@ pub(crate) trait Simd: Copy {
     #[cfg(test)]
     fn sum_i(self, x: Self::I) -> i32;
 
-    // ---- eight rows of a tile: byte 4r + i belongs to row r
+    // ---- eight of the rows of a tile: byte 4r + i belongs to row r
 
     /// Four bits of each row's word, spread: byte `4r + i` is 0xff where bit `4j + i` of word r is set, else 0.
     fn spread(self, words: Self::B, j: usize) -> Self::B;

@@ -1,6 +1,6 @@
 //! Packs the weights of a model in tiles, and lets go of the file as it proceeds.
 //!
-//! A tile is eight rows side by side ([`wattle_kernels::pack`]), which the kernels multiply several times as fast as rows. All tiles
+//! A tile is sixteen rows side by side ([`wattle_kernels::pack`]), which the kernels multiply several times as fast as rows. All tiles
 //! lie in one piece of memory in huge pages, in the order in which a pass reads them. They have the bytes of the rows; as soon as
 //! rows are packed, the pages of the file that held them are let go, so that memory never holds much more than the file. Rows that
 //! were decoded to memory of their own ([`crate::rare`]) are given back with the last piece of their tensor.
