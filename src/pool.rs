@@ -199,24 +199,21 @@ impl Pool {
         });
     }
 
-    /// Cuts `items` at `cuts` and runs `f(i, items[cuts[i]..cuts[i + 1]], scratch)` for each piece, with an item of `scratch` for
-    /// each worker.
+    /// Cuts `items` at `cuts` and runs `f(i, items[cuts[i]..cuts[i + 1]])` for each piece.
     ///
     /// # Panics
     ///
-    /// When the cuts fall or end past `items`, and when `scratch` has fewer items than the pool has
-    /// [`threads`](Self::threads).
-    pub fn pieces_with<S: Send, T: Send>(
+    /// When the cuts fall or end past `items`.
+    pub fn pieces<T: Send>(
         &self,
-        scratch: &mut [S],
         items: &mut [T],
         cuts: &[usize],
-        f: impl Fn(usize, &mut [T], &mut S) + Sync,
+        f: impl Fn(usize, &mut [T]) + Sync,
     ) {
         let pieces = Pieces::new(items, cuts, self.threads());
-        self.share_with(scratch, pieces.count(), |worker, own| {
+        self.share(pieces.count(), |worker| {
             while let Some((i, piece)) = pieces.next(worker) {
-                f(i, piece, own);
+                f(i, piece);
             }
         });
     }

@@ -11,6 +11,8 @@ use crate::error::Result;
 
 /// Columns in a block of activations.
 const BLOCK: usize = 32;
+/// What a number costs that is made, most often by an exponential, in numbers that are only quantised.
+const MADE: usize = 4;
 
 /// Room for the quantised form of one activation matrix at a time.
 #[derive(Debug)]
@@ -60,7 +62,7 @@ impl ActBuffer {
         cols: usize,
         make: impl Fn(usize, &mut [f32]) + Sync,
     ) {
-        let each = step.block(x.len() / cols, cols);
+        let each = step.block(x.len() / cols, MADE * cols);
         let blocks = self.blocks(x.len(), cols, each);
         let parts = x.chunks_mut(each * cols).zip(blocks).enumerate();
         step.pool.parts(parts, |(i, (x, mut acts))| {

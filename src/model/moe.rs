@@ -8,17 +8,20 @@
 //! token   t0     t2     t0     t1     t2
 //! ```
 //!
-//! The gate and up phase writes a *patch* `(slots of an expert, some rows)` a tile; patches lie one behind the other, so that every
-//! tile owns a contiguous piece. The down phase goes by output rows, and adds the experts of a token in the order of their
-//! numbers, whatever the batch: a token's sum never depends on who else is in it.
+//! The gate and up phase fills [patches], which the next step turns into hidden rows. The down phase of many tokens goes by output
+//! rows; that of few, who wait for the weights, fills patches too. Either adds the experts of a token in the order of their numbers:
+//! a token's sum never depends on who else is in the batch.
 
-use wattle_kernels::{self as op, Acts};
+mod patches;
 
+use wattle_kernels::{self as op, Acts, TILE_ROWS};
+
+use self::patches::Patches;
 use super::acts::ActBuffer;
 use super::config::Config;
 use super::input::Input;
 use super::matrix::{multiply, tile_rows};
-use super::memory::{filled, reserved, zeros};
+use super::memory::{filled, zeros};
 use super::router::{Choice, route};
 use super::step::Step;
 use super::weights::Moe;
@@ -39,29 +42,21 @@ pub(crate) struct MoeWork {
     choice: Vec<usize>,
     /// `(S, n_embd)`: the inputs, a row a slot. Written only for weights that are multiplied as floats, and for a watch.
     input: Vec<f32>,
-    /// Tiles of the gate and up phase.
-    tiles: Vec<Tile>,
-    /// Where the patch of each tile begins, and the end of the last.
-    cuts: Vec<usize>,
-    /// `S * ff` numbers in patches.
-    patches: Vec<f32>,
+    patches: Patches,
     /// `(S, ff)`
     hidden: Vec<f32>,
-    /// Two patches of products a worker, `T * tile rows` each.
+    /// Products of a tile of the down phase, `(T, tile rows)` a worker.
     scratch: Vec<Vec<f32>>,
     patch: usize,
 }
 
-/// Some rows of one expert.
-#[derive(Debug, Clone, Copy)]
-struct Tile {
-    expert: usize,
-    row: usize,
-    rows: usize,
-}
-
 /// Most rows in a tile of either phase.
 const MAX_ROWS: usize = 256;
+/// Tokens at most whose down phase fills patches: several wait for the same weights, and those are not much longer than their own.
+const FEW: usize = 8;
+/// The gate and the up matrix, as an expert's first and second.
+const GATE: usize = 0;
+const UP: usize = 1;
 
 impl MoeWork {
     /// Buffers for the largest of `layers`; none when there are no layers.
@@ -79,8 +74,11 @@ impl MoeWork {
             return Ok(None);
         };
         let slots = batch.saturating_mul(used);
-        // An expert in use has at most one tile for every four rows.
-        let tiles = experts.min(slots) * ff.div_ceil(4);
+        let rows = 2 * ff.div_ceil(TILE_ROWS) + config.n_embd.div_ceil(TILE_ROWS);
+        let few = batch.min(FEW).saturating_mul(used);
+        let most = slots
+            .saturating_mul(2 * ff)
+            .max(few.saturating_mul(config.n_embd));
         let what = "the experts chosen in a batch";
         Ok(Some(Self {
             scores: zeros(&[batch, experts])?,
@@ -89,12 +87,10 @@ impl MoeWork {
             starts: filled(0, &[experts + 1], what)?,
             choice: filled(0, &[slots], what)?,
             input: zeros(&[slots, config.n_embd])?,
-            tiles: reserved(tiles, || what.into())?,
-            cuts: reserved(tiles + 1, || what.into())?,
-            patches: zeros(&[slots, ff])?,
+            patches: Patches::new(experts.min(slots) * rows, &[most])?,
             hidden: zeros(&[slots, ff])?,
             scratch: Vec::new(),
-            patch: batch.saturating_mul(2 * MAX_ROWS),
+            patch: batch.saturating_mul(MAX_ROWS),
         }))
     }
 
@@ -139,7 +135,11 @@ impl Moe {
         self.choose(step, h, work);
         work.sort(slots);
         self.hidden(step, h, work, acts);
-        self.add_down(step, work, acts, y);
+        if step.tokens <= FEW {
+            self.add_down_of_few(step, work, acts, y);
+        } else {
+            self.add_down(step, work, acts, y);
+        }
     }
 
     /// Fills `work.chosen`.
@@ -209,71 +209,44 @@ impl Moe {
             self.gather(step, h, choice, &work.starts, input, acts)
         });
 
-        let row_bytes = (self.gate.bytes_each() + self.up.bytes_each()) / ff;
         let in_use = slots.min(self.gate.count());
+        let stacks = [&self.gate, &self.up];
+        let bytes = stacks.map(|stack| stack.bytes_each() / ff);
+        let each = slots / in_use.max(1);
         let rows = tile_rows(
-            row_bytes,
-            ff * in_use,
+            bytes[GATE].max(bytes[UP]),
+            2 * ff * in_use,
             step.pool.threads(),
-            slots / in_use.max(1),
-        )
-        .min(MAX_ROWS);
-        work.tiles.clear();
-        work.cuts.clear();
-        let mut cut = 0;
-        for expert in 0..self.gate.count() {
-            let slots = work.starts[expert + 1] - work.starts[expert];
-            if slots == 0 {
-                continue;
-            }
-            for row in (0..ff).step_by(rows) {
-                let rows = rows.min(ff - row);
-                work.tiles.push(Tile { expert, row, rows });
-                work.cuts.push(cut);
-                cut += slots * rows;
-            }
-        }
-        work.cuts.push(cut);
-
-        let (tiles, starts) = (&work.tiles, &work.starts);
-        let patches = &mut work.patches[..cut];
-        step.pool.pieces_with(
-            &mut work.scratch,
-            patches,
-            &work.cuts,
-            |i, patch, scratch| {
-                let Tile { expert, row, rows } = tiles[i];
-                let a = match &gathered {
-                    Some(a) => a.rows(starts[expert], starts[expert + 1] - starts[expert]),
-                    None => h.acts(),
-                };
-                let (gate, up) = scratch[..2 * patch.len()].split_at_mut(patch.len());
-                self.gate
-                    .at(expert)
-                    .multiply_range(row..row + rows, &a, gate);
-                self.up.at(expert).multiply_range(row..row + rows, &a, up);
-                op::silu_mul(step.isa, gate, up, patch);
-            },
+            each,
         );
+        let shape = [stacks.len(), ff, rows.min(MAX_ROWS)];
+        let starts = &work.starts;
+        work.patches.fill(step.pool, starts, shape, |tile, patch| {
+            let a = match &gathered {
+                Some(a) => a.rows(
+                    starts[tile.expert],
+                    starts[tile.expert + 1] - starts[tile.expert],
+                ),
+                None => h.acts(),
+            };
+            let rows = tile.first..tile.first + tile.rows;
+            let stack = stacks[tile.stack].at(tile.expert);
+            stack.multiply_range(rows, &a, patch);
+        });
 
-        // The patches of an expert lie where its slots do, and hold its rows from the first to the last: those of a lone token
-        // are rows of slots as they are.
-        if step.tokens == 1 {
-            core::mem::swap(&mut work.patches, &mut work.hidden);
-            acts.quantize(step, &work.hidden[..cut], ff);
-        } else {
-            let (choice, chosen, patches) = (&work.choice, &work.chosen, &*patches);
-            acts.make(step, &mut work.hidden[..cut], ff, |slot, out| {
-                let expert = chosen[choice[slot]].expert;
-                let slots = starts[expert]..starts[expert + 1];
-                let patches = &patches[slots.start * ff..slots.end * ff];
-                for (i, out) in out.chunks_mut(rows).enumerate() {
-                    let at = i * rows * slots.len() + (slot - slots.start) * out.len();
-                    out.copy_from_slice(&patches[at..][..out.len()]);
-                }
-            });
-        }
-        step.show_experts(&self.down, &work.starts, &work.hidden[..cut]);
+        let (choice, chosen, patches) = (&work.choice, &work.chosen, &work.patches);
+        let hidden = &mut work.hidden[..slots * ff];
+        acts.make(step, hidden, ff, |slot, out| {
+            let expert = chosen[choice[slot]].expert;
+            let slots = starts[expert]..starts[expert + 1];
+            let gate = patches.of(&slots, GATE, slot);
+            let up = patches.of(&slots, UP, slot);
+            let runs = out.chunks_mut(patches.run(slots.len()));
+            for ((gate, up), out) in gate.zip(up).zip(runs) {
+                op::silu_mul(step.isa, gate, up, out);
+            }
+        });
+        step.show_experts(&self.down, &work.starts, &work.hidden[..slots * ff]);
     }
 
     /// `y += weight * down hidden`, by output rows.
@@ -305,5 +278,35 @@ impl Moe {
                     }
                 }
             });
+    }
+
+    /// The same where the weights are waited for: each is read once, in the order of memory.
+    fn add_down_of_few(&self, step: Step<'_>, work: &mut MoeWork, acts: &ActBuffer, y: &mut [f32]) {
+        let (ff, width) = (self.down.cols(), step.config.n_embd);
+        let slots = step.tokens * self.rule.used;
+        let a = acts.acts(&work.hidden[..slots * ff], ff);
+        let in_use = slots.min(self.down.count());
+        let rows = tile_rows(
+            self.down.bytes_each() / width,
+            width * in_use,
+            step.pool.threads(),
+            slots / in_use.max(1),
+        );
+        let (starts, shape) = (&work.starts, [1, width, rows]);
+        work.patches.fill(step.pool, starts, shape, |tile, patch| {
+            let slots = starts[tile.expert]..starts[tile.expert + 1];
+            let rows = tile.first..tile.first + tile.rows;
+            let a = a.rows(slots.start, slots.len());
+            self.down.at(tile.expert).multiply_range(rows, &a, patch);
+        });
+        for (slot, &choice) in work.choice[..slots].iter().enumerate() {
+            let Choice { expert, weight } = work.chosen[choice];
+            let slots = starts[expert]..starts[expert + 1];
+            let out = &mut y[choice / self.rule.used * width..][..width];
+            let runs = out.chunks_mut(work.patches.run(slots.len()));
+            for (products, out) in work.patches.of(&slots, 0, slot).zip(runs) {
+                op::axpy(step.isa, out, weight, products);
+            }
+        }
     }
 }

@@ -96,8 +96,7 @@ impl Layout {
 
     /// Packs all tiles into `memory`, zeros until then, once; rows in memory of their own are freed with the last piece of their tensor.
     pub(super) fn fill(&self, memory: &mut [u8], pool: &Pool) {
-        let mut workers = vec![(); pool.threads()];
-        pool.pieces_with(&mut workers, memory, &self.cuts, |i, tiles, ()| {
+        pool.pieces(memory, &self.cuts, |i, tiles| {
             let piece = self.pieces[i]
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
