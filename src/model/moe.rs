@@ -52,7 +52,7 @@ pub(crate) struct MoeWork {
 
 /// Most rows in a tile of either phase.
 const MAX_ROWS: usize = 256;
-/// Tokens at most whose down phase fills patches: several wait for the same weights, and those are not much longer than their own.
+/// A down phase of at most so many tokens waits for its weights, and fills patches.
 const FEW: usize = 8;
 /// The gate and the up matrix, as an expert's first and second.
 const GATE: usize = 0;
