@@ -1,7 +1,7 @@
 //! Reads the small text files of `/sys` and `/proc`.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// More than any of these files holds.
@@ -14,14 +14,17 @@ pub(crate) fn root() -> PathBuf {
 
 /// The text of a file, without white space at its end; `None` when it cannot be read or is no text.
 pub(crate) fn text(path: &Path) -> Option<String> {
+    read(path).ok()
+}
+
+/// The same, with the reason.
+pub(crate) fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)
-        .ok()?
+    File::open(path)?
         .take(MOST_BYTES)
-        .read_to_string(&mut text)
-        .ok()?;
+        .read_to_string(&mut text)?;
     text.truncate(text.trim_end().len());
-    Some(text)
+    Ok(text)
 }
 
 /// The decimal number, 0 and signs included, that is all that a file holds.
