@@ -20,12 +20,16 @@ mod battery;
 mod command;
 mod counter;
 mod fault;
+mod home_assistant;
+mod http;
 mod hwmon;
 mod jetson;
 mod pmic;
 mod rapl;
+mod shelly;
+mod tasmota;
 
-pub use command::Command;
+pub use command::{Command, Ends};
 pub use fault::Fault;
 
 /// Every kind of sensor, the one that says most of a board first: `auto` takes the first that answers.
@@ -35,6 +39,9 @@ pub const KINDS: &[Kind] = &[
     hwmon::KIND,
     rapl::KIND,
     battery::KIND,
+    shelly::KIND,
+    tasmota::KIND,
+    home_assistant::KIND,
 ];
 
 /// A way of finding sensors.
@@ -52,12 +59,23 @@ pub struct Kind {
 }
 
 /// Where sensors are looked for.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Site {
     /// The directory that holds `sys/`, `proc/` and `dev/`.
     pub root: PathBuf,
     /// Asks the firmware of a Raspberry Pi, which takes a system call that this crate does not make.
     pub mailbox: Ask,
+    /// The access token of Home Assistant.
+    pub token: Option<String>,
+}
+
+impl fmt::Debug for Site {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Site")
+            .field("root", &self.root)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Sends a line to the firmware behind an open device, and returns what it answers.
@@ -70,6 +88,7 @@ impl Site {
         Self {
             root: file::root(),
             mailbox,
+            token: std::env::var(home_assistant::TOKEN).ok(),
         }
     }
 
@@ -91,6 +110,10 @@ pub trait Sensor: fmt::Debug + Send {
     /// # Errors
     /// When there is no reading this time; the next one may be good again, but for [`Fault::Ended`].
     fn read(&mut self) -> Result<Reading, Fault>;
+    /// What ends whatever the sensor started, when it is dropped: also while a reading hangs in another thread.
+    fn ends(&self) -> Option<Ends> {
+        None
+    }
 }
 
 /// What a sensor is.

@@ -52,6 +52,7 @@ impl Root {
     fn site(&self) -> Site {
         Site {
             root: self.0.clone(),
+            token: None,
             mailbox: |mut device: &File, command: &str| {
                 assert_eq!(command, "pmic_read_adc");
                 let mut text = String::new();

@@ -23,6 +23,7 @@ const SAME_CLOCK_S: core::ops::RangeInclusive<f64> = -0.05..=2.0;
 #[derive(Debug)]
 pub struct Command {
     facts: Facts,
+    /// Never waited for, so that its number stays its own as long as this process lives.
     child: Child,
     lines: BufReader<ChildStdout>,
     /// Seconds that its clock is behind ours; `None` before the first line.
@@ -86,11 +87,10 @@ impl Sensor for Command {
         let mut some = (&mut self.lines).take(MOST_BYTES);
         match some.read_line(&mut line) {
             Ok(0) => {
-                let how = match self.child.try_wait() {
-                    Ok(Some(status)) => format!("ended ({status})"),
-                    _ => "closed its output".into(),
-                };
-                return Err(Fault::Ended(format!("{}: it {how}", self.facts.source)));
+                return Err(Fault::Ended(format!(
+                    "{}: it ended, or closed its output",
+                    self.facts.source
+                )));
             }
             Ok(_) => {}
             Err(error) => return Err(Fault::Nonsense(format!("{}: {error}", self.facts.source))),
@@ -110,14 +110,26 @@ impl Sensor for Command {
             age: self.age(unix_s, now.as_secs_f64()),
         })
     }
+
+    fn ends(&self) -> Option<Ends> {
+        let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        group.map(Ends)
+    }
+}
+
+/// Ends a program and what it started, when dropped. It is not waited for: a program that does not end must not keep this one.
+#[derive(Debug)]
+pub struct Ends(Pid);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let _gone = kill_process_group(self.0, Signal::TERM);
+    }
 }
 
 impl Drop for Command {
     fn drop(&mut self) {
-        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _gone = kill_process_group(group, Signal::TERM);
-        }
-        // It is not waited for: a program that does not end must not keep this one.
+        drop(self.ends());
     }
 }
 
