@@ -20,6 +20,7 @@ mod answer;
 mod bench;
 mod chat;
 mod corpus;
+mod energy;
 mod imatrix;
 mod input;
 mod inspect;
@@ -27,6 +28,7 @@ mod interrupt;
 mod model;
 mod npy;
 mod perplexity;
+mod power;
 mod progress;
 mod quantize;
 mod run;
@@ -57,6 +59,8 @@ subcommands! {
     Run = run,
     /// Measure how fast a model runs, as llama-bench does
     Bench = bench,
+    /// Show what this machine draws, how hot it is, and whether it is throttled
+    Power = power,
     /// Say how probable a text is, token by token
     Score = score,
     /// Measure how well a model predicts a text, and how far it is from another model

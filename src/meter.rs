@@ -13,6 +13,7 @@ use core::time::Duration;
 mod against;
 pub mod energy;
 pub mod export;
+pub mod plot;
 pub mod record;
 mod roofline;
 mod samples;

@@ -4,6 +4,7 @@
 //! Sampler   a thread that reads one sensor        -> Trace
 //! Trace     readings over time                     -> Window: joules between two moments
 //! Watch     a thread that looks at the machine     -> Conditions: temperatures, clocks, throttling, swapping, others
+//! Meter     both of these, while work is done
 //! Energy    the windows of a test's repetitions    -> tok/J = tok/s per watt, with its error and its flags
 //! ```
 //!
@@ -17,12 +18,14 @@
 use wattle_boards::sensor::{Facts, Method, Scope};
 
 mod figure;
+mod meter;
 mod sampler;
 mod student;
 mod trace;
 mod watch;
 
 pub use figure::{Energy, Flag, Idle, Measured, Part};
+pub use meter::{Meter, Timing};
 pub use sampler::{Cost, Sampler};
 pub use student::half_width_95;
 pub use trace::{Sample, Trace, Window};
@@ -56,3 +59,6 @@ impl Source {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

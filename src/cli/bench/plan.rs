@@ -79,6 +79,7 @@ impl<'a> Plan<'a> {
             ubatch: other(UBATCH, |asked| asked.ubatch),
             cache: self.cache() != CacheType::F16,
             against: self.rival.is_some(),
+            ..Columns::default()
         }
     }
 

@@ -12,7 +12,7 @@ use std::thread::{self, Thread};
 use std::time::Instant;
 
 use rustix::time::{ClockId, clock_gettime};
-use wattle_boards::sensor::{Facts, Fault, Sensor};
+use wattle_boards::sensor::{Ends, Facts, Fault, Sensor};
 
 use super::{Trace, Window};
 use crate::error::{Error, Result};
@@ -41,6 +41,8 @@ pub struct Sampler {
     begin: Instant,
     shared: Arc<Shared>,
     thread: Thread,
+    /// Ends what the sensor started, though its reading may hang.
+    _ends: Option<Ends>,
 }
 
 #[derive(Debug)]
@@ -70,6 +72,7 @@ impl Sampler {
     /// When there is no thread for it.
     pub fn start(sensor: Box<dyn Sensor>, cores: &[usize]) -> Result<Self> {
         let facts = sensor.facts().clone();
+        let ends = sensor.ends();
         let begin = Instant::now();
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
@@ -104,6 +107,7 @@ impl Sampler {
             begin,
             shared,
             thread: handle.thread().clone(),
+            _ends: ends,
         })
     }
 
@@ -123,15 +127,17 @@ impl Sampler {
     pub fn settle(&self, moment: Instant) {
         let at_s = self.seconds(moment);
         let end = Instant::now() + SETTLE;
+        // A program has no period of its own; meters that have one as slow as this are rare.
+        let patience_s = match self.facts.period {
+            Duration::ZERO => 5.0,
+            period => (period * 4).as_secs_f64().max(0.25),
+        };
         let mut state = self.shared.lock();
         loop {
             let samples = state.trace.samples();
-            let silent_s = samples
-                .last()
-                .map_or(0.0, |last| self.seconds(Instant::now()) - last.at_s);
-            // A program has no period of its own, so that it is waited for to the end.
-            let hangs = !self.facts.period.is_zero()
-                && silent_s > (self.facts.period * 4).as_secs_f64().max(0.25);
+            let silent_s =
+                self.seconds(Instant::now()) - samples.last().map_or(0.0, |last| last.at_s);
+            let hangs = silent_s > patience_s;
             let there = samples.last().is_some_and(|last| last.at_s >= at_s);
             let left = end.saturating_duration_since(Instant::now());
             if there || state.ended || hangs || left.is_zero() {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
-use wattle_boards::State;
+use wattle_boards::{Activity, State};
 
 use crate::error::{Error, Result};
 use crate::os::confine;
@@ -123,7 +123,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn conditions(looks: &[(Instant, State)], windows: &[(Instant, Instant)]) -> Conditions {
+pub(super) fn conditions(looks: &[(Instant, State)], windows: &[(Instant, Instant)]) -> Conditions {
     let (Some(first), Some(last)) = (windows.first(), windows.last()) else {
         return Conditions::default();
     };
@@ -152,7 +152,6 @@ fn conditions(looks: &[(Instant, State)], windows: &[(Instant, Instant)]) -> Con
             .map(|clock| (clock.core, clock.cap_khz, clock.governor.clone()))
             .collect()
     };
-    let others = after.activity.others_since(&before.activity);
     Conditions {
         temp_start_c: before.hottest_c(),
         temp_end_c: after.hottest_c(),
@@ -167,9 +166,36 @@ fn conditions(looks: &[(Instant, State)], windows: &[(Instant, Instant)]) -> Con
             .activity
             .swapped_since(&before.activity)
             .is_some_and(|pages| pages > 0),
-        busy: others.is_some_and(|share| share > OTHERS),
+        busy: others(looks, windows).is_some_and(|share| share > OTHERS),
         virtual_machine: false,
     }
+}
+
+/// The share of the processor that others used during the windows; what they do between two of them disturbs nothing.
+fn others(looks: &[(Instant, State)], windows: &[(Instant, Instant)]) -> Option<f64> {
+    let mut sum = Activity {
+        swap_in_pages: None,
+        busy_ticks: Some(0),
+        idle_ticks: Some(0),
+        own_ticks: Some(0),
+    };
+    let nothing = sum.clone();
+    for (from, to) in windows {
+        let begin = looks
+            .partition_point(|(when, _)| when <= from)
+            .checked_sub(1)?;
+        let end = looks
+            .partition_point(|(when, _)| when < to)
+            .min(looks.len() - 1);
+        let (before, after) = (&looks[begin].1.activity, &looks[end].1.activity);
+        let add = |sum: Option<u64>, of: fn(&Activity) -> Option<u64>| {
+            sum?.checked_add(of(after)?.checked_sub(of(before)?)?)
+        };
+        sum.busy_ticks = add(sum.busy_ticks, |activity| activity.busy_ticks);
+        sum.idle_ticks = add(sum.idle_ticks, |activity| activity.idle_ticks);
+        sum.own_ticks = add(sum.own_ticks, |activity| activity.own_ticks);
+    }
+    sum.others_since(&nothing)
 }
 
 /// The clock of the fastest core: it is one that works.
