@@ -112,6 +112,9 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     say_why("bench", &chosen);
     // Before this thread keeps to some of its cores.
     let meter = chosen.start()?;
+    if let Some(meter) = &meter {
+        meter.ready();
+    }
     let columns = Columns {
         energy: meter.is_some(),
         net: meter.is_some() && args.idle.is_some(),

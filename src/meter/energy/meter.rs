@@ -55,6 +55,11 @@ impl Meter {
         })
     }
 
+    /// Waits for the first reading, but not for a sensor that is silent.
+    pub fn ready(&self) {
+        self.sampler.settle(self.sampler.begin());
+    }
+
     /// Asks for a reading and a look at what is a beginning or an end. Does not wait.
     pub fn mark(&self) {
         self.sampler.mark();
