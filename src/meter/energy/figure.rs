@@ -12,6 +12,8 @@ const SHORT_SAMPLES: usize = 20;
 const SHORT_STEPS: f64 = 100.0;
 /// The share of readings, or of time, that may be missing.
 const LOST: f64 = 0.05;
+/// The share of the joules that has to be left above rest.
+const LEAST_NET: f64 = 0.01;
 /// Shortest idle baseline.
 pub(super) const IDLE_S: f64 = 10.0;
 
@@ -190,10 +192,12 @@ impl Energy {
         Some(self.joules()? - self.idle?.w * self.all.window.seconds)
     }
 
-    /// Tokens per joule above rest; `None` without a baseline, and when the test drew no more than that.
+    /// Tokens per joule above rest; `None` without a baseline, and when the test drew less than a hundredth more than that: the difference
+    /// of two powers that are nearly the same is noise.
     #[must_use]
     pub fn net(&self) -> Option<f64> {
-        let joules = self.net_joules().filter(|&j| j > 0.0)?;
+        let least = LEAST_NET * self.joules()?;
+        let joules = self.net_joules().filter(|&j| j > least)?;
         Some(self.all.tokens as f64 / joules)
     }
 

@@ -71,6 +71,9 @@ fn tokens_per_joule_are_tokens_per_second_per_watt() {
     assert_eq!(found.gross(), Some(rate / 10.0));
     assert_eq!(found.net_joules(), Some(450.0));
     assert_eq!(found.net(), Some(300.0 / 450.0));
+    let busy = Idle { w: 9.95, ..idle };
+    let hardly = energy(&[repetition(100, 20.0, 200.0)], Some(busy));
+    assert_eq!(hardly.net(), None, "1 J of 200 is noise");
     assert_eq!(found.generated.and_then(|part| part.j_per_tok()), Some(2.5));
     assert_eq!(found.prompt, None);
     assert!(found.flags.is_empty(), "{:?}", found.flags);
