@@ -103,6 +103,23 @@ fn cix_p1_is_numbered_differently_on_two_boards() {
     assert_eq!(big(&read(&root, &all(12))), [0, 1, 6, 7, 8, 9, 10, 11]);
 }
 
+/// The A53 of an A311D has 84 % of the clock of its A73.
+#[test]
+fn amlogic_is_told_by_clock_and_name() {
+    const A53: &str = "0x00000000410fd034";
+    const A73: &str = "0x00000000410fd092";
+    let root = Root::new()
+        .cores(
+            "regs/identification/midr_el1",
+            &cluster(&[(2, A53), (4, A73)]),
+        )
+        .cores(
+            "cpufreq/cpuinfo_max_freq",
+            &cluster(&[(2, "2016000"), (4, "2400000")]),
+        );
+    assert_eq!(big(&read(&root, &all(6))), [2, 3, 4, 5]);
+}
+
 #[test]
 fn pi_5_has_four_like_cores() {
     let root = Root::new()
