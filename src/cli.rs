@@ -18,6 +18,7 @@ use wattle::{Error, Result, demo};
 
 mod answer;
 mod bench;
+mod boards;
 mod chat;
 mod corpus;
 mod imatrix;
@@ -33,6 +34,7 @@ mod run;
 mod sampling;
 mod score;
 mod synth;
+mod table;
 mod tokenize;
 
 macro_rules! subcommands {
@@ -71,6 +73,8 @@ subcommands! {
     Quantize = quantize,
     /// Write random weights in the shape of a real model, to measure speed with
     Synth = synth,
+    /// Say which boards are known, and which this one is
+    Boards = boards,
 }
 
 /// DeepSeek-style language models from GGUF files on small machines.

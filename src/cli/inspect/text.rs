@@ -8,6 +8,8 @@ use core::fmt::Write;
 use wattle::error::counted;
 use wattle::gguf::{Array, Value};
 
+use super::super::table::Side::{Left, Right};
+use super::super::table::table;
 use super::report::Report;
 
 /// Columns that a string or an array may take.
@@ -182,42 +184,6 @@ fn list(array: &Array) -> String {
         shown.push_str(&next);
     }
     shown
-}
-
-/// How a column stands.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Left,
-    Right,
-}
-use Side::{Left, Right};
-
-/// Writes rows, under a row of names if there is one, with columns as wide as their widest cell.
-fn table<const N: usize>(
-    out: &mut String,
-    head: Option<[&str; N]>,
-    rows: impl Iterator<Item = [String; N]>,
-    sides: [Side; N],
-) -> core::fmt::Result {
-    let head = head.map(|names| names.map(str::to_owned));
-    let rows: Vec<[String; N]> = head.into_iter().chain(rows).collect();
-    let mut widths = [0; N];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    for row in &rows {
-        let mut line = String::new();
-        for ((cell, width), side) in row.iter().zip(widths).zip(sides) {
-            match side {
-                Left => write!(line, "  {cell:<width$}")?,
-                Right => write!(line, "  {cell:>width$}")?,
-            }
-        }
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    Ok(())
 }
 
 /// A size with three digits or so: `98.4 MB` (10^6 bytes).
