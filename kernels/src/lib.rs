@@ -10,6 +10,7 @@
 //!   tile   sixteen rows side by side, packed from a file's rows
 //!   op     quantise, multiply, normalise, rotate, attend           one file each in op/
 //!   plan   (instruction set, format) -> `Kernel`, chosen once a matrix
+//!   check  every kernel against the reference, on this CPU
 //!   reference  the same operations in plain f64: the oracle of the tests
 //! ```
 //!
@@ -41,6 +42,8 @@
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+#[cfg(feature = "std")]
+pub mod check;
 mod isa;
 mod lanes;
 mod op;
