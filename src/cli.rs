@@ -20,7 +20,9 @@ mod answer;
 mod bench;
 mod boards;
 mod chat;
+mod choice;
 mod corpus;
+mod doctor;
 mod imatrix;
 mod input;
 mod inspect;
@@ -36,6 +38,7 @@ mod score;
 mod synth;
 mod table;
 mod tokenize;
+mod tune;
 
 macro_rules! subcommands {
     ($($(#[$doc:meta])* $name:ident = $file:ident,)+) => {
@@ -75,6 +78,10 @@ subcommands! {
     Synth = synth,
     /// Say which boards are known, and which this one is
     Boards = boards,
+    /// Check this machine: kernels, cores, memory, storage, throttling, sensors, and what runs on it
+    Doctor = doctor,
+    /// Find the threads, cores and clocks that run a model fastest, or on the fewest joules
+    Tune = tune,
 }
 
 /// DeepSeek-style language models from GGUF files on small machines.

@@ -13,9 +13,11 @@ use core::time::Duration;
 mod against;
 pub mod energy;
 pub mod export;
+pub mod pareto;
 pub mod record;
 mod roofline;
 mod samples;
+pub mod storage;
 mod time;
 
 pub use against::{Against, Way};

@@ -6,6 +6,7 @@
 //! Everything is read from files of the kernel below one root directory, so that a test can give the files of any board.
 
 mod board;
+mod cap;
 mod cgroup;
 mod file;
 mod host;
@@ -13,6 +14,7 @@ mod identity;
 mod list;
 mod machine;
 mod midr;
+mod pages;
 mod profile;
 mod profiles;
 pub mod sensor;
@@ -20,11 +22,13 @@ mod state;
 mod topology;
 
 pub use board::{Board, Group};
+pub use cap::{Caps, Policy};
 pub use host::Host;
 pub use identity::{Identity, X86};
 pub use list::name as list_name;
 pub use machine::Machine;
 pub use midr::Midr;
+pub use pages::Pages;
 pub use profile::{Cluster, Fit, Match, Profile, ProfileError, Range, Source};
 pub use profiles::{Profiles, own_folder};
 pub use state::{Activity, Clock, Cooling, FirmwareFlags, State, Temperature, Throttling};

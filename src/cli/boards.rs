@@ -19,7 +19,7 @@ use wattle_boards::{Board, Core, Machine, ProfileError, Profiles, Topology};
 
 use super::written;
 
-mod text;
+pub(super) mod text;
 
 /// Arguments of `wattle boards`.
 #[derive(Debug, clap::Args)]

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use wattle::demo;
+use wattle::error::counted;
 use wattle::generate::{Session, SessionOptions};
 use wattle::load::{LoadOptions, Model};
 use wattle::model::{CacheType, PackState};
 use wattle::tokenizer::Tokenizer;
-use wattle::{Error, Result};
+use wattle::{Error, Result, os};
 
+use super::choice::Choice;
 use super::{progress, say};
 
 /// Which model, and how it runs.
@@ -66,8 +68,40 @@ impl ModelArgs {
         self.model.as_deref().unwrap_or(Path::new(demo::NAME))
     }
 
+    /// As [`load`](Self::load); without `-t`, with the threads and cores that `wattle tune` chose for this board, if it has.
+    ///
+    /// What is followed, and why something saved is not, is said on stderr.
+    pub(crate) fn load_as_tuned(&self) -> Result<Model> {
+        if self.threads.is_some() {
+            return self.load();
+        }
+        match Choice::here() {
+            Ok(None) => self.load(),
+            Ok(Some((choice, path))) => {
+                let cores = wattle_boards::list_name(&choice.cores);
+                say(format_args!(
+                    "wattle: note: {} on cores {cores}, as `wattle tune` chose ({}); -t N does otherwise",
+                    counted(choice.threads, "thread"),
+                    path.display()
+                ));
+                os::confine(&choice.cores);
+                self.load_on(Some(choice.threads))
+            }
+            Err(fault) => {
+                say(format_args!(
+                    "wattle: warning: {fault}; this choice is ignored"
+                ));
+                self.load()
+            }
+        }
+    }
+
     /// Checks the flags, then loads the model.
     pub(crate) fn load(&self) -> Result<Model> {
+        self.load_on(self.threads)
+    }
+
+    fn load_on(&self, threads: Option<usize>) -> Result<Model> {
         for (name, value) in [("-t", self.threads), ("-b", Some(self.batch_size))] {
             if value == Some(0) {
                 return Err(Error::Argument {
@@ -80,7 +114,7 @@ impl ModelArgs {
         let model = load(
             self.model.as_deref(),
             &LoadOptions {
-                threads: self.threads,
+                threads,
                 no_repack: self.no_repack,
                 pack_cache: self.pack_cache.clone(),
                 ..LoadOptions::default()

@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
         given => given,
     };
     let interrupt = Interrupt::install()?;
-    let model = args.model.load()?;
+    let model = args.model.load_as_tuned()?;
     let mut session = args.model.session(&model)?;
     let mut sampler = session.sampler(&args.sampling.options(session.capacity())?)?;
     if args.ignore_eos {

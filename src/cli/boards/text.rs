@@ -197,7 +197,7 @@ fn line(out: &mut String, key: &str, value: &str) -> core::fmt::Result {
 }
 
 /// Text of a file without what steers a terminal.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()
