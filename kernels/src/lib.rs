@@ -53,14 +53,14 @@ mod tile;
 
 pub use isa::Isa;
 pub use op::acts::{Acts, quantize, scale_len, sum_len};
-pub use op::attend::{Elems, Rows, mix, scores};
+pub use op::attend::{Elems, Rows, attend};
 pub use op::norm::rmsnorm;
 pub use op::read::read_all;
 pub use op::rope::{RopeKind, rope};
 pub use op::silu::silu_mul;
 pub use op::softmax::softmax;
-pub use op::vector::{add, axpy, dot, store_f16};
-pub use op::{flash, strips};
+pub use op::vector::{add, axpy, dot, load_f16, store_f16};
+pub use op::{flash, latent, stream, strips};
 pub use plan::{Kernel, matmul, matmul_with, plan};
 pub use quant::{Format, decode, encode};
 pub use tile::{TILE_LAYOUT, TILE_ROWS, pack, tile_bytes, unpack};

@@ -17,6 +17,7 @@
 //! Every method is `#[inline(always)]`: it must dissolve into the `#[target_feature]` function that [`crate::isa`] enters.
 
 use crate::lanes::Lanes;
+use crate::op::latent::Line;
 use crate::tile::Codes;
 
 /// `each!(N, |i| x)` is `[x for 0, x for 1, ...]`, as [`core::array::from_fn`] has it, without a closure: a closure that is not
@@ -174,6 +175,63 @@ pub(crate) trait Simd: Copy {
     /// To f32, rounded to nearest.
     fn to_f(self, x: Self::N) -> Self::F;
 
+    // ---- latent rows: sixteen rows, tokens or columns, by a few columns; byte 4r + i of a line belongs to row r
+
+    /// How many columns go together in `many_i8` and `many_planes`, 4 or 8: as many as have registers for their sums.
+    const COLUMNS: usize = 4;
+    /// How many times sixteen rows, 1 or 2.
+    const TILES: usize = 1;
+    /// Bits of a plane: 7, or 6 where four products must add up in i16.
+    const PLANE: u32 = 7;
+    /// For each of `T` columns and `R` times sixteen rows, the start plus the sum over the lines j of `w[r][j][4 row + i] * a[t][j][i]`;
+    /// weights -127 to 127 with [`Simd::BIAS`] added. The lines are a multiple of four. As f32: sums stay below 2^24.
+    #[inline(always)]
+    fn many_i8<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+        starts: [i32; T],
+    ) -> [[[Self::F; 2]; R]; T] {
+        plain(self, w, a, starts)
+    }
+    /// The same for weights without a bias and columns of 0 to `2^PLANE - 1`.
+    #[inline(always)]
+    fn many_planes<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+    ) -> [[[Self::F; 2]; R]; T] {
+        plain(self, w, a, [0; T])
+    }
+    /// Turns sixteen rows of sixteen columns around: lines of four columns of each row become lines of four rows of each column, and
+    /// lose their bias.
+    #[inline(always)]
+    fn turn(self, x: &[Line; 4], out: &mut [Line; 4]) {
+        for (i, x) in x.iter().enumerate() {
+            for (j, out) in out.iter_mut().enumerate() {
+                for row in 0..4 {
+                    for c in 0..4 {
+                        out.0[16 * i + 4 * c + row] = x.0[16 * j + 4 * row + c] ^ Self::BIAS;
+                    }
+                }
+            }
+        }
+    }
+    /// 32 numbers of 0 to `4^PLANE - 1`, rounded to integers, as `2^PLANE high + low`.
+    #[inline(always)]
+    fn planes(self, x: [Self::F; 4], high: &mut [i8; 32], low: &mut [i8; 32]) {
+        let (high, low) = (high.as_chunks_mut::<8>().0, low.as_chunks_mut::<8>().0);
+        for ((x, high), low) in x.into_iter().zip(high).zip(low) {
+            let mut all = [0.0; 8];
+            self.store(self.round(x), &mut all);
+            for i in 0..8 {
+                let n = all[i] as u32;
+                high[i] = (n >> Self::PLANE) as i8;
+                low[i] = (n & ((1 << Self::PLANE) - 1)) as i8;
+            }
+        }
+    }
+
     // ---- accumulators
 
     /// Zeros.
@@ -238,6 +296,28 @@ pub(crate) trait Simd: Copy {
     fn sqrt(self, x: f32) -> f32;
     /// An f16 as f32.
     fn f16(self, bits: u16) -> f32;
+}
+
+/// [`Simd::many_i8`] without a bias, in plain Rust.
+#[inline(always)]
+fn plain<S: Simd, const R: usize, const T: usize>(
+    s: S,
+    w: [&[Line]; R],
+    a: [&[[i8; 4]]; T],
+    starts: [i32; T],
+) -> [[[S::F; 2]; R]; T] {
+    each!(T, |t| each!(R, |r| {
+        let mut sums = [starts[t]; 16];
+        for (w, a) in w[r].iter().zip(a[t]) {
+            for (sum, w) in sums.iter_mut().zip(w.0.as_chunks::<4>().0) {
+                for i in 0..4 {
+                    *sum += i32::from(w[i].cast_signed()) * i32::from(a[i]);
+                }
+            }
+        }
+        let sums = sums.as_chunks::<8>().0;
+        each!(2, |half| s.load(&each!(8, |k| sums[half][k] as f32)))
+    }))
 }
 
 /// [`Simd::products`], a tile and a token at a time.

@@ -7,7 +7,10 @@
 //!
 //! It has more than 400 lines because the vocabulary has as many operations, each a few lines here.
 
+mod latent;
+
 use crate::lanes::Eight;
+use crate::op::latent::Line;
 use crate::simd::{Simd, SimdOp, one_by_one};
 use crate::tile::Codes;
 use core::arch::aarch64::*;
@@ -55,6 +58,24 @@ pub(super) trait Products: Copy {
         starts: [i32; T],
     ) -> [[[float32x4_t; 2]; R]; T] {
         one_by_one(Neon(self), codes, w, a, starts)
+    }
+    /// See [`Simd::PLANE`].
+    const PLANE: u32 = 7;
+    /// See [`Simd::many_i8`].
+    fn many_i8<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+        starts: [i32; T],
+    ) -> [[[[float32x4_t; 2]; 2]; R]; T];
+    /// See [`Simd::many_planes`].
+    #[inline(always)]
+    fn many_planes<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+    ) -> [[[[float32x4_t; 2]; 2]; R]; T] {
+        self.many_i8(w, a, [0; T])
     }
 }
 
@@ -127,6 +148,24 @@ impl Products for Widening {
                 vaddq_s32(start[1], vpaddq_s32(c, d)),
             ]
         }
+    }
+    const PLANE: u32 = 6;
+    #[inline(always)]
+    fn many_i8<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+        starts: [i32; T],
+    ) -> [[[[float32x4_t; 2]; 2]; R]; T] {
+        latent::many::<2, R, T>(self, w, a, starts)
+    }
+    #[inline(always)]
+    fn many_planes<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+    ) -> [[[[float32x4_t; 2]; 2]; R]; T] {
+        latent::many::<4, R, T>(self, w, a, [0; T])
     }
     #[inline(always)]
     fn dot_half(self, w: int8x16_t, a: int8x16_t) -> int32x4_t {
@@ -367,6 +406,32 @@ impl<P: Products> Simd for Neon<P> {
         starts: [i32; T],
     ) -> [[Self::F; R]; T] {
         self.0.products(codes, w, a, starts)
+    }
+    const PLANE: u32 = P::PLANE;
+    #[inline(always)]
+    fn many_i8<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+        starts: [i32; T],
+    ) -> [[[Self::F; 2]; R]; T] {
+        self.0.many_i8(w, a, starts)
+    }
+    #[inline(always)]
+    fn many_planes<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+    ) -> [[[Self::F; 2]; R]; T] {
+        self.0.many_planes(w, a)
+    }
+    #[inline(always)]
+    fn turn(self, x: &[Line; 4], out: &mut [Line; 4]) {
+        latent::turn(self.0, x, out);
+    }
+    #[inline(always)]
+    fn planes(self, x: [Self::F; 4], high: &mut [i8; 32], low: &mut [i8; 32]) {
+        latent::planes(self.0, x, high, low);
     }
     #[inline(always)]
     fn load_n(self, x: &[u8; 32]) -> Self::N {

@@ -4,7 +4,8 @@
 //! one line of inline assembly, which the register allocator handles like any other instruction.
 
 use super::neon::{Neon, Products};
-use crate::simd::SimdOp;
+use crate::op::latent::Line;
+use crate::simd::{SimdOp, each};
 use core::arch::{aarch64::*, asm};
 
 /// Products by `sdot`.
@@ -111,5 +112,54 @@ impl Products for Sdot {
     fn dot_half(self, w: int8x16_t, a: int8x16_t) -> int32x4_t {
         // SAFETY: the token proves NEON.
         sdot(self, unsafe { vdupq_n_s32(0) }, w, a)
+    }
+    /// Sixteen sums of four columns, and four columns of activations: a load of a line's quarter serves four products.
+    #[inline(always)]
+    fn many_i8<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+        starts: [i32; T],
+    ) -> [[[[float32x4_t; 2]; 2]; R]; T] {
+        let w = each!(R, |r| w[r].as_chunks::<4>().0);
+        let n = w[0].len();
+        let w = each!(R, |r| &w[r][..n]);
+        let a = each!(T, |t| &a[t].as_chunks::<4>().0[..n]);
+        // SAFETY: the token proves NEON; the arrays are as long as the loads.
+        unsafe {
+            let mut out = [[[[vdupq_n_f32(0.0); 2]; 2]; R]; T];
+            for r in 0..R {
+                let mut sums = each!(T, |t| [vdupq_n_s32(starts[t]); 4]);
+                for j in 0..n {
+                    let a = each!(T, |t| vld1q_s8(a[t][j].as_ptr().cast()));
+                    let w = &w[r][j];
+                    by_lane::<0, T>(self, &w[0], &a, &mut sums);
+                    by_lane::<1, T>(self, &w[1], &a, &mut sums);
+                    by_lane::<2, T>(self, &w[2], &a, &mut sums);
+                    by_lane::<3, T>(self, &w[3], &a, &mut sums);
+                }
+                for t in 0..T {
+                    out[t][r] = each!(2, |half| each!(2, |q| vcvtq_f32_s32(sums[t][2 * half + q])));
+                }
+            }
+            out
+        }
+    }
+}
+
+/// A line with lane `L` of some columns.
+#[inline(always)]
+fn by_lane<const L: i32, const T: usize>(
+    s: Sdot,
+    w: &Line,
+    a: &[int8x16_t; T],
+    sums: &mut [[int32x4_t; 4]; T],
+) {
+    for (q, w) in w.0.as_chunks::<16>().0.iter().enumerate() {
+        // SAFETY: the token proves NEON; the array is as long as the load.
+        let w = unsafe { vld1q_s8(w.as_ptr().cast()) };
+        for t in 0..T {
+            sums[t][q] = sdot_lane::<L>(s, sums[t][q], w, a[t]);
+        }
     }
 }

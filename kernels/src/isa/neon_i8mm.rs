@@ -16,6 +16,7 @@
 
 use super::neon::{Neon, Products};
 use super::neon_dot::{NeonDot, Sdot};
+use crate::op::latent::Line;
 use crate::simd::{SimdOp, each};
 use crate::tile::Codes;
 use core::arch::{aarch64::*, asm};
@@ -137,6 +138,15 @@ impl Products for I8mm {
     #[inline(always)]
     fn dot_half(self, w: int8x16_t, a: int8x16_t) -> int32x4_t {
         self.0.dot_half(w, a)
+    }
+    #[inline(always)]
+    fn many_i8<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+        starts: [i32; T],
+    ) -> [[[[float32x4_t; 2]; 2]; R]; T] {
+        self.0.many_i8(w, a, starts)
     }
     /// Two words and eight rows are 64 bytes: eight columns of row 0, of row 1, and so on.
     #[inline(always)]
