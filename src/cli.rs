@@ -144,6 +144,7 @@ const ONE_DASH: &[(&str, &str)] = &[
     ("-cnv", "--cnv"),
     ("-no-cnv", "--no-cnv"),
     ("-ctk", "--cache-type"),
+    ("-ctv", "--cache-type"),
     ("-pg", "--pg"),
     ("-ub", "--ubatch-size"),
     ("-st", "--single-turn"),

@@ -32,7 +32,7 @@ use std::path::Path;
 use wattle_kernels::Isa;
 
 pub use cache::CacheType;
-use config::Config;
+use config::{Config, Heads};
 pub use pack::{PackCache, PackState};
 pub(crate) use router::MAX_GROUPS;
 pub use state::State;
@@ -110,7 +110,11 @@ impl Transformer {
     /// Bytes that a token takes in the caches of all layers, which decoding every later token reads.
     #[must_use]
     pub fn cache_row_bytes(&self, cache: CacheType) -> u64 {
-        (self.weights.layers.len() * self.config.heads.cache_width() * cache.bytes()) as u64
+        let bytes = match self.config.heads {
+            Heads::Mla(heads) => cache.latent_bytes(heads.kv_lora_rank, heads.rope),
+            Heads::Gqa(_) => cache.row_bytes(self.config.heads.cache_width()),
+        };
+        (self.weights.layers.len() * bytes) as u64
     }
 
     /// Bytes of weights that decoding one token reads; the cache is not counted.

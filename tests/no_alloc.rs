@@ -1,4 +1,5 @@
-//! A forward pass allocates nothing, on no thread, once the threads have their scratch and the logits their rows.
+//! A forward pass allocates nothing, on no thread, once the threads have their scratch and the logits their rows; but for a block of 64
+//! tokens in each layer's cache, when the tokens need one.
 //!
 //! There is one test in this file, for its allocator counts what the whole process does.
 
@@ -46,6 +47,7 @@ const MODELS: [&str; 3] = [
 #[test]
 fn a_pass_allocates_nothing() {
     for file in MODELS {
+        passes(file, false, CacheType::Q8);
         passes(file, false, CacheType::F16);
         passes(file, true, CacheType::F32);
     }
@@ -96,5 +98,29 @@ fn passes(file: &str, no_repack: bool, cache: CacheType) {
         for n in [1, 5, BATCH] {
             assert_eq!(pass(n, want), 0, "{file}: {n} tokens, {want:?}");
         }
+    }
+
+    // Two blocks are there. The third is one piece of memory a layer, or two with scales beside the bytes.
+    state.truncate(0);
+    let metadata = model.gguf().metadata();
+    let key = |name: &str| metadata.u64(&format!("{}.{name}", transformer.config().arch));
+    let layers = key("block_count").expect("a number").expect("a key") as usize;
+    let latent = key("attention.kv_lora_rank").expect("a number").is_some();
+    let pieces = if latent && cache == CacheType::Q8 {
+        2
+    } else {
+        1
+    };
+    for (n, expected) in [
+        (BATCH, 0),
+        (128 - BATCH, 0),
+        (1, pieces * layers),
+        (BATCH - 33, 0),
+    ] {
+        let before = ASKED.load(SeqCst);
+        let pass = transformer.forward(model.pool(), &tokens[..n], &mut state, Logits::Last);
+        let asked = ASKED.load(SeqCst) - before;
+        assert!(pass.is_ok(), "{file}: {n} tokens of 256");
+        assert_eq!(asked, expected, "{file}: growth with {n} more tokens");
     }
 }

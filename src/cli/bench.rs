@@ -57,7 +57,14 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "N")]
     threads: Vec<Numbers>,
     /// Numbers of the cache [-ctk]
-    #[arg(long, alias = "cache-type-k", value_name = "TYPE", value_enum, default_value_t = Cache::F16)]
+    #[arg(
+        long,
+        aliases = ["cache-type-k", "cache-type-v"],
+        overrides_with = "cache_type",
+        value_name = "TYPE",
+        value_enum,
+        default_value_t = Cache::F16
+    )]
     cache_type: Cache,
     /// Repetitions of each test
     #[arg(short, long, value_name = "N", default_value_t = 5)]

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use wattle::demo;
 use wattle::generate::{Session, SessionOptions};
+use wattle::gguf::Gguf;
 use wattle::load::{LoadOptions, Model};
 use wattle::model::{CacheType, PackState};
 use wattle::tokenizer::Tokenizer;
 use wattle::{Error, Result};
+use wattle_boards::Machine;
 
-use super::{progress, say};
+use super::{inspect, progress, say};
 
 /// Which model, and how it runs.
 #[derive(Debug, clap::Args)]
@@ -32,7 +34,14 @@ pub(crate) struct ModelArgs {
     #[arg(short, long, value_name = "N", default_value_t = 256)]
     batch_size: usize,
     /// Numbers of the cache [-ctk]
-    #[arg(long, alias = "cache-type-k", value_name = "TYPE", value_enum, default_value_t = Cache::F16)]
+    #[arg(
+        long,
+        aliases = ["cache-type-k", "cache-type-v"],
+        overrides_with = "cache_type",
+        value_name = "TYPE",
+        value_enum,
+        default_value_t = Cache::F16
+    )]
     cache_type: Cache,
     /// Use the weights as they lie in the file: slower, but other processes can share them
     #[arg(long)]
@@ -45,6 +54,9 @@ pub(crate) struct ModelArgs {
 /// [`CacheType`] by its name.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Cache {
+    /// Latent rows in 8 bits, others in half precision
+    #[value(alias = "q8_0")]
+    Q8,
     /// Half precision
     F16,
     /// Single precision, for exact comparisons
@@ -54,6 +66,7 @@ pub(crate) enum Cache {
 impl From<Cache> for CacheType {
     fn from(cache: Cache) -> Self {
         match cache {
+            Cache::Q8 => Self::Q8,
             Cache::F16 => Self::F16,
             Cache::F32 => Self::F32,
         }
@@ -77,6 +90,7 @@ impl ModelArgs {
                 });
             }
         }
+        self.check_room()?;
         let model = load(
             self.model.as_deref(),
             &LoadOptions {
@@ -88,6 +102,40 @@ impl ModelArgs {
         )?;
         model.pool().confine_caller();
         Ok(model)
+    }
+
+    /// Refuses a context whose cache alone is more than the memory that is free, before the weights are loaded.
+    fn check_room(&self) -> Result<()> {
+        let (Some(path), Some(free)) = (&self.model, Machine::here().available_bytes) else {
+            return Ok(());
+        };
+        // What is wrong with the file is told when it is loaded.
+        let Ok(file) = Gguf::open_head(path) else {
+            return Ok(());
+        };
+        let trained = inspect::trained(&file);
+        let ctx = match self.ctx_size {
+            None => trained.min(4096),
+            Some(0) => trained,
+            Some(ctx) => ctx as u64,
+        };
+        let types = inspect::cache_of(&file, ctx);
+        let name = CacheType::from(self.cache_type).name();
+        let needed = types.iter().find(|(kind, _)| *kind == name);
+        if needed.is_none_or(|(_, bytes)| *bytes <= free) {
+            return Ok(());
+        }
+        let sizes = types
+            .iter()
+            .map(|(kind, bytes)| format!("{bytes} in {kind}"));
+        Err(Error::Argument {
+            name: "-c",
+            value: ctx.to_string(),
+            expected: format!(
+                "a context whose cache fits the {free} bytes of memory that are free; this one takes {} (-ctk)",
+                sizes.collect::<Vec<_>>().join(", ")
+            ),
+        })
     }
 
     /// An empty sequence of the size that the flags ask for. What had to be guessed about its tokens is said on stderr.

@@ -11,8 +11,8 @@ impl Transformer {
     /// Runs `tokens` after those that `state` already holds, and appends them to it.
     ///
     /// Returns the logits as rows of `n_vocab`: one for the last token, one for each, or none, as `want` says. Nothing is
-    /// allocated, but for the scratch of the pool's threads in the first pass, and for the rows of [`Logits::All`] when there
-    /// are more of them than ever before.
+    /// allocated, but for the scratch of the pool's threads in the first pass, for the rows of [`Logits::All`] when there are
+    /// more of them than ever before, and for a block a layer whenever the tokens outgrow those that the caches have.
     ///
     /// # Errors
     /// When a token id is outside the vocabulary, the tokens do not fit the context or the batch of `state`, or there is no
@@ -51,6 +51,7 @@ impl Transformer {
         watch: Option<&dyn Watch>,
     ) -> Result<&'s [f32]> {
         self.check(tokens, state)?;
+        state.reserve(tokens.len())?;
         let (weights, config) = (&self.weights, &self.config);
         let (n, width) = (tokens.len(), config.n_embd);
         let step = Step {

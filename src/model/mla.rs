@@ -16,11 +16,12 @@ mod expanded;
 use wattle_kernels as op;
 
 use self::absorbed::AbsorbedWork;
+pub(crate) use self::absorbed::mixed;
 use self::expanded::ExpandedWork;
 pub(crate) use self::expanded::{Panels, pays};
 use super::acts::ActBuffer;
-use super::attend::Scratch;
-use super::cache::Cache;
+use super::attend::Attending;
+use super::cache::{Cache, Layout};
 use super::config::{Heads, MlaHeads};
 use super::input::Input;
 use super::matrix::multiply;
@@ -48,7 +49,12 @@ pub(crate) struct MlaWork {
 }
 
 impl MlaWork {
-    pub(crate) fn new(heads: &MlaHeads, batch: usize, q_lora_rank: usize) -> Result<Self> {
+    pub(crate) fn new(
+        heads: &MlaHeads,
+        layout: Layout,
+        batch: usize,
+        q_lora_rank: usize,
+    ) -> Result<Self> {
         let query = heads.heads * (heads.nope + heads.rope);
         let row = heads.kv_lora_rank + heads.rope;
         let behind_rank = if q_lora_rank > 0 { query } else { 0 };
@@ -58,7 +64,7 @@ impl MlaWork {
             low: zeros(&[batch, q_lora_rank])?,
             query: zeros(&[batch, behind_rank])?,
             row: zeros(&[row])?,
-            absorbed: AbsorbedWork::new(heads, batch)?,
+            absorbed: AbsorbedWork::new(heads, layout, batch)?,
             expanded: expands
                 .then(|| ExpandedWork::new(heads, batch))
                 .transpose()?,
@@ -99,7 +105,7 @@ impl Mla {
         angles: &Angles,
         cache: &mut Cache,
         work: &mut MlaWork,
-        scratch: &mut [Scratch],
+        attending: &mut Attending,
         acts: &mut ActBuffer,
         y: &mut [f32],
     ) {
@@ -185,12 +191,13 @@ impl Mla {
         // A watched pass stays absorbed: the inputs of the two stacks, which it is shown, arise there only.
         let output = &mut work.output[..tokens * heads.heads * v];
         match &mut work.expanded {
-            Some(work) if step.watch.is_none() && pays(&heads, past, tokens) => {
+            Some(work) if step.watch.is_none() && pays(&heads, cache.layout(), past, tokens) => {
+                let scratch = &mut attending.scratch;
                 self.expanded(step, &heads, query, cache, work, scratch, output);
             }
             _ => {
                 let work = &mut work.absorbed;
-                self.absorbed(step, &heads, query, cache, work, scratch, acts, output);
+                self.absorbed(step, &heads, query, cache, work, attending, acts, output);
             }
         }
         step.show(&[&self.output], output);

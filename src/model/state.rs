@@ -1,10 +1,10 @@
-//! What one sequence owns: its caches and the buffers that its tokens pass through, all allocated here, once.
+//! What one sequence owns: its caches, which grow with it, and the buffers that its tokens pass through, allocated here, once.
 
 use super::Transformer;
 
 use super::acts::ActBuffer;
 use super::attention::AttentionWork;
-use super::cache::{Cache, CacheType};
+use super::cache::{Cache, CacheType, Layout};
 use super::config::{Config, Heads};
 use super::ffn::FfnWork;
 use super::input::InputBuffer;
@@ -71,6 +71,13 @@ impl State {
         self.batch
     }
 
+    /// Makes room for `more` tokens in the caches, so that the pass itself asks for no memory.
+    pub(crate) fn reserve(&mut self, more: usize) -> Result<()> {
+        self.caches
+            .iter_mut()
+            .try_for_each(|cache| cache.reserve(more))
+    }
+
     /// Forgets all tokens from `len` on; does nothing when there are fewer.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
@@ -116,11 +123,11 @@ impl Transformer {
         }
         let (config, weights) = (&self.config, &self.weights);
         let batch = batch.min(context);
-        let width = config.heads.cache_width();
+        let layout = Layout::new(&config.heads, cache);
         let caches = weights
             .layers
             .iter()
-            .map(|_| Cache::new(cache, width, context))
+            .map(|_| Cache::new(layout, context))
             .collect::<Result<_>>()?;
         let buffers = Buffers {
             x: zeros(&[batch, config.n_embd])?,
@@ -131,7 +138,7 @@ impl Transformer {
             angles: Angles::new(config.rope.pairs(), batch)?,
             input: InputBuffer::new(batch, config.n_embd)?,
             acts: ActBuffer::new(batch, widest_input(config, weights))?,
-            attention: AttentionWork::new(config, batch, q_lora_rank(weights), context)?,
+            attention: AttentionWork::new(config, layout, batch, q_lora_rank(weights))?,
             ffn: FfnWork::new(config, &weights.layers, batch)?,
         };
         Ok(State {

@@ -276,6 +276,7 @@ proptest! {
         let pool = pool(2);
         let mut state = model.state(64, CacheType::F32, 64).expect("a state");
         let step = super::step::Step { pool: &pool, isa, config: &model.config, tokens, past: 0, watch: None };
+        state.reserve(tokens).expect("room");
         let b = &mut state.buffers;
         b.prepare(pool.threads(), &model.config).expect("scratch");
         b.angles.fill(&model.config, 0, tokens);

@@ -10,7 +10,6 @@ use wattle::load::LoadOptions;
 use wattle::meter::export::Report;
 use wattle::meter::record::{Origin, Setup, Subject, Test};
 use wattle::meter::{Against, Record, Roofline, Samples, Way, read_gbps, rfc3339};
-use wattle::model::CacheType;
 use wattle::{Model, Result, demo, os};
 
 use super::super::interrupt::Answering;
@@ -66,10 +65,7 @@ impl Bencher<'_> {
                         batch: asked.batch,
                         ubatch: asked.ubatch,
                         threads: model.pool().threads(),
-                        cache: match plan.cache() {
-                            CacheType::F16 => "f16",
-                            CacheType::F32 => "f32",
-                        },
+                        cache: plan.cache().name(),
                     },
                 };
                 for &test in &plan.tests {

@@ -77,7 +77,7 @@ impl<'a> Plan<'a> {
         Columns {
             batch: other(BATCH, |asked| asked.batch),
             ubatch: other(UBATCH, |asked| asked.ubatch),
-            cache: self.cache() != CacheType::F16,
+            cache: self.cache() != CacheType::default(),
             against: self.rival.is_some(),
         }
     }

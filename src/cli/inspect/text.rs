@@ -7,6 +7,7 @@ use core::fmt::Write;
 
 use wattle::error::counted;
 use wattle::gguf::{Array, Value};
+use wattle::model::CacheType;
 
 use super::report::Report;
 
@@ -111,14 +112,19 @@ fn costs(report: &Report<'_>, out: &mut String) -> core::fmt::Result {
     if let Some(memory) = report.memory {
         writeln!(
             out,
-            "Memory for {}: {} = {} weights + {} cache ({}, f16, {} a token)",
+            "Memory for {}: {} = {} weights + {} cache ({}, {}, {} a token)",
             counted(memory.context, "token"),
             bytes(memory.bytes),
             bytes(memory.weight_bytes),
             bytes(memory.cache_bytes),
             memory.cache,
+            CacheType::default().name(),
             bytes(memory.cache_bytes_per_token),
         )?;
+        let types = memory
+            .types
+            .map(|t| format!("{} {}", t.name, bytes(t.cache_bytes)));
+        writeln!(out, "The cache by its type (-ctk): {}", types.join(", "))?;
     }
     if let Some(longest) = report.context_length {
         let longest = counted(longest, "token");

@@ -6,15 +6,13 @@
 //! - layers that predict further tokens (MTP: the last `nextn_predict_layers` blocks), which are not run;
 //! - `attn_kv_b` beside `attn_k_b` and `attn_v_b`, which hold the same weights once more.
 //!
-//! **Cache**, in f16: latent attention keeps `kv_lora_rank + rope.dimension_count` numbers a token and layer; other
-//! attention keeps `head_count_kv * (key_length + value_length)`. Layers with no key-value head (linear attention) keep
-//! nothing that grows.
+//! **Cache**: latent attention keeps `kv_lora_rank + rope.dimension_count` numbers a token and layer; other attention keeps
+//! `head_count_kv * (key_length + value_length)`. Layers with no key-value head (linear attention) keep nothing that grows.
+//! What a number takes is told by the type of the cache.
 
 use serde::Serialize;
 use wattle::gguf::{Gguf, Metadata, TensorInfo};
-
-/// Bytes of a number in the cache.
-const F16_BYTES: u64 = 2;
+use wattle::model::CacheType;
 
 /// What decoding one token reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -33,6 +31,17 @@ pub(super) struct Memory {
     pub(super) cache_bytes: u64,
     pub(super) weight_bytes: u64,
     pub(super) bytes: u64,
+    /// The cache in each type.
+    pub(super) types: [InType; CacheType::ALL.len()],
+}
+
+/// The cache in one type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct InType {
+    #[serde(rename = "type")]
+    pub(super) name: &'static str,
+    pub(super) cache_bytes_per_token: u64,
+    pub(super) cache_bytes: u64,
 }
 
 /// The keys of the model's architecture. A key that cannot be used counts as absent and leaves a note.
@@ -129,9 +138,23 @@ pub(super) fn token(model: &Gguf, keys: &mut Keys<'_>) -> Option<Token> {
 /// What a context of so many tokens needs; `None` when the keys do not say.
 pub(super) fn memory(model: &Gguf, keys: &mut Keys<'_>, context: u64) -> Option<Memory> {
     let layers = keys.layers()?;
-    let (cache, cache_bytes_per_token) = cache(keys, layers)?;
+    let (cache, row) = cache(keys, layers)?;
     let run = model.tensors().iter().filter(|t| is_run(t, layers));
     let weight_bytes = run.map(TensorInfo::n_bytes).fold(0, u64::saturating_add);
+    let of = |kind: CacheType| row.bytes(kind);
+    let mut types = [InType {
+        name: "",
+        cache_bytes_per_token: 0,
+        cache_bytes: 0,
+    }; CacheType::ALL.len()];
+    for (out, &kind) in types.iter_mut().zip(CacheType::ALL) {
+        *out = InType {
+            name: kind.name(),
+            cache_bytes_per_token: of(kind),
+            cache_bytes: of(kind).saturating_mul(context),
+        };
+    }
+    let cache_bytes_per_token = of(CacheType::default());
     let cache_bytes = cache_bytes_per_token.saturating_mul(context);
     Some(Memory {
         context,
@@ -140,19 +163,43 @@ pub(super) fn memory(model: &Gguf, keys: &mut Keys<'_>, context: u64) -> Option<
         cache_bytes,
         weight_bytes,
         bytes: weight_bytes.saturating_add(cache_bytes),
+        types,
     })
 }
 
-/// Kind of the cache, and its bytes for a token.
-fn cache(keys: &mut Keys<'_>, layers: u64) -> Option<(&'static str, u64)> {
+/// What a token leaves in the cache.
+#[derive(Debug, Clone, Copy)]
+enum Row {
+    /// Latent numbers and a rotary key, in so many layers.
+    Latent { rank: u64, rope: u64, layers: u64 },
+    /// Numbers of keys and values, over all layers.
+    Numbers(u64),
+}
+
+impl Row {
+    /// In bytes.
+    fn bytes(self, kind: CacheType) -> u64 {
+        let size = |n: u64| usize::try_from(n).ok().filter(|n| *n < 1 << 32);
+        match self {
+            Self::Latent { rank, rope, layers } => {
+                size(rank).zip(size(rope)).map_or(u64::MAX, |(rank, rope)| {
+                    layers.saturating_mul(kind.latent_bytes(rank, rope) as u64)
+                })
+            }
+            Self::Numbers(n) => n.saturating_mul(kind.row_bytes(1) as u64),
+        }
+    }
+}
+
+/// Kind of the cache, and what it holds of a token.
+fn cache(keys: &mut Keys<'_>, layers: u64) -> Option<(&'static str, Row)> {
     let heads = keys.numbers("attention.head_count")?;
     let kv_heads = keys.numbers("attention.head_count_kv");
     let kv_heads = kv_heads.unwrap_or_else(|| heads.clone());
     if let Some(rank) = keys.number("attention.kv_lora_rank") {
         let rope = keys.number("rope.dimension_count")?;
         let layers = over_layers(&kv_heads, layers, |n| n.min(1));
-        let numbers = rank.saturating_add(rope).saturating_mul(layers);
-        return Some(("latent", numbers.saturating_mul(F16_BYTES)));
+        return Some(("latent", Row::Latent { rank, rope, layers }));
     }
     let heads = heads.into_iter().find(|&n| n > 0)?;
     let width = keys.number("embedding_length")?;
@@ -162,7 +209,7 @@ fn cache(keys: &mut Keys<'_>, layers: u64) -> Option<(&'static str, u64)> {
     let numbers = key
         .saturating_add(value)
         .saturating_mul(over_layers(&kv_heads, layers, |n| n));
-    Some(("key-value", numbers.saturating_mul(F16_BYTES)))
+    Some(("key-value", Row::Numbers(numbers)))
 }
 
 /// The sum of `f` over the layers, of one number for all layers or of one number a layer.
@@ -301,7 +348,8 @@ mod tests {
                 memory.cache_bytes,
                 memory.cache_bytes_per_token.saturating_mul(10)
             );
-            (memory.cache, memory.cache_bytes_per_token)
+            let f16 = memory.types.iter().find(|t| t.name == "f16");
+            (memory.cache, f16.expect("a type").cache_bytes_per_token)
         })
     }
 
@@ -315,6 +363,14 @@ mod tests {
             ("rope.dimension_count", 64),
         ];
         assert_eq!(cached(&latent), Some(("latent", 27 * 576 * 2)));
+        let lite = model(&latent, &[]);
+        let types = memory(&lite, &mut Keys::new(lite.metadata()), 1)
+            .expect("all keys")
+            .types;
+        assert_eq!(
+            types.map(|t| t.cache_bytes_per_token),
+            [27 * 660, 27 * 1152, 27 * 2304]
+        );
         // SmolLM2-135M: 30 layers of 3 heads of 64, keys and values.
         let grouped = [
             ("block_count", 30),

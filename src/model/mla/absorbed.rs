@@ -10,11 +10,13 @@
 use super::{MlaHeads, Queries};
 use crate::error::Result;
 use crate::model::acts::ActBuffer;
-use crate::model::attend::{Scratch, attend, together};
-use crate::model::cache::Cache;
-use crate::model::memory::zeros;
+use crate::model::attend::{Attending, Columns};
+use crate::model::cache::{Cache, Layout};
+use crate::model::memory::{filled, zeros};
 use crate::model::step::Step;
 use crate::model::weights::Mla;
+use wattle_kernels::latent::{self, Shape};
+use wattle_kernels::{self as op};
 
 /// Buffers for a pass, `T` tokens at most, in the shapes of the comments.
 #[derive(Debug)]
@@ -23,16 +25,54 @@ pub(super) struct AbsorbedWork {
     nope: Vec<f32>,
     /// `(heads, T, kv_lora_rank)`, the queries in latent space.
     absorbed: Vec<f32>,
-    /// `(heads, T, kv_lora_rank)`, the mixed latent rows.
+    into: Into,
+    /// `(heads, T, kv_lora_rank)`, the mixed latent rows, where states are wider.
     mixed: Vec<f32>,
 }
 
+/// The queries as the rows of the cache want them, `(heads, T)` of each.
+#[derive(Debug)]
+enum Into {
+    /// `(kv_lora_rank + rope)`
+    Floats(Vec<f32>),
+    /// [`latent::Queries`]
+    Latent {
+        shape: Shape,
+        bytes: Vec<i8>,
+        factors: Vec<f32>,
+        starts: Vec<i32>,
+    },
+}
+
+/// Numbers that a column mixes.
+pub(crate) fn mixed(heads: &MlaHeads, layout: Layout) -> usize {
+    match layout {
+        Layout::Latent(shape) => shape.mixed(),
+        _ => heads.kv_lora_rank,
+    }
+}
+
 impl AbsorbedWork {
-    pub(super) fn new(heads: &MlaHeads, batch: usize) -> Result<Self> {
+    pub(super) fn new(heads: &MlaHeads, layout: Layout, batch: usize) -> Result<Self> {
+        let columns = heads.heads * batch;
+        let into = match layout {
+            Layout::Latent(shape) => {
+                let what = "the buffers of a batch";
+                Into::Latent {
+                    shape,
+                    bytes: filled(0, &[columns, shape.query()], what)?,
+                    factors: zeros(&[columns, shape.products()])?,
+                    starts: filled(0, &[columns, shape.products()], what)?,
+                }
+            }
+            _ => Into::Floats(zeros(&[columns, heads.kv_lora_rank + heads.rope])?),
+        };
+        let wider = mixed(heads, layout) > heads.kv_lora_rank;
         Ok(Self {
             nope: zeros(&[batch, heads.heads, heads.nope])?,
             absorbed: zeros(&[batch, heads.heads, heads.kv_lora_rank])?,
-            mixed: zeros(&[batch, heads.heads, heads.kv_lora_rank])?,
+            into,
+            mixed: zeros(&[if wider { columns } else { 0 }, heads.kv_lora_rank])?,
         })
     }
 }
@@ -46,16 +86,12 @@ impl Mla {
         query: Queries<'_>,
         cache: &Cache,
         work: &mut AbsorbedWork,
-        scratch: &mut [Scratch],
+        attending: &mut Attending,
         acts: &mut ActBuffer,
         output: &mut [f32],
     ) {
         let Step {
-            pool,
-            isa,
-            tokens,
-            past,
-            ..
+            pool, isa, tokens, ..
         } = step;
         let MlaHeads {
             heads: count,
@@ -80,34 +116,77 @@ impl Mla {
             let a = a.rows(head * tokens, tokens);
             self.k_b.at(head).multiply_range(0..rank, &a, out);
         });
-
-        // Attention over the latent rows: some heads of the only token a tile, or a head of a token.
-        let absorbed = &*absorbed;
-        let mixed = &mut work.mixed[..count * tokens * rank];
-        let size = match tokens {
-            1 => together(count, pool.threads()),
-            _ => 1,
+        let parts = |i: usize| {
+            let rotary = &query.of(i % tokens, i / tokens)[nope..];
+            [&absorbed[i * rank..][..rank], rotary]
         };
-        let width = mixed.len();
-        pool.columns_with(scratch, mixed, width, size * rank, |window, scratch| {
-            let (first, t) = (window.index() * size / tokens, window.index() % tokens);
-            let into = &absorbed[window.start()..][..size * rank];
-            let q = &mut scratch.query[..size * (rank + rope)];
-            for (i, q) in q.chunks_exact_mut(rank + rope).enumerate() {
-                q[..rank].copy_from_slice(&into[i * rank..][..rank]);
-                q[rank..].copy_from_slice(&query.of(t, first + i)[nope..]);
+
+        // Attention over the latent rows, which all heads share.
+        let columns = Columns {
+            streams: 1,
+            each: count * tokens,
+        };
+        let found = match &mut work.into {
+            Into::Floats(queries) => {
+                let width = rank + rope;
+                let queries = &mut queries[..count * tokens * width];
+                for (i, row) in queries.chunks_exact_mut(width).enumerate() {
+                    let [latent, rotary] = parts(i);
+                    row[..rank].copy_from_slice(latent);
+                    row[rank..].copy_from_slice(rotary);
+                }
+                let queries = &*queries;
+                attending.run(step, columns, |item, i, span, states| {
+                    let q = &queries[item.first * width..][..item.n * width];
+                    let (keys, values) = (cache.rows(i, 0, width), cache.rows(i, 0, rank));
+                    op::attend(isa, q, keys, values, scale, span, states);
+                })
             }
-            let seen = past + t + 1;
-            attend(
-                isa,
-                q,
-                cache.rows(seen, 0, rank + rope),
-                cache.rows(seen, 0, rank),
-                scale,
-                &mut scratch.scores,
-                window.into_row(),
-            );
-        });
+            Into::Latent {
+                shape,
+                bytes,
+                factors,
+                starts,
+            } => {
+                let (shape, products) = (*shape, shape.products());
+                let per_head = bytes
+                    .chunks_mut(tokens * shape.query())
+                    .zip(factors.chunks_mut(tokens * products))
+                    .zip(starts.chunks_mut(tokens * products));
+                let heads = per_head.take(count).enumerate();
+                pool.parts(heads, |(head, ((bytes, factors), starts))| {
+                    let each = bytes
+                        .chunks_exact_mut(shape.query())
+                        .zip(factors.chunks_exact_mut(products))
+                        .zip(starts.chunks_exact_mut(products));
+                    for (t, ((bytes, factors), starts)) in each.enumerate() {
+                        let parts = parts(head * tokens + t);
+                        latent::query(isa, shape, parts, scale, bytes, factors, starts);
+                    }
+                });
+                let (bytes, factors, starts) = (&*bytes, &*factors, &*starts);
+                attending.run(step, columns, |item, i, span, states| {
+                    let (first, n) = (item.first, item.n);
+                    let queries = latent::Queries {
+                        bytes: &bytes[first * shape.query()..][..n * shape.query()],
+                        factors: &factors[first * products..][..n * products],
+                        starts: &starts[first * products..][..n * products],
+                    };
+                    let (words, scales, n) = cache.latents(i);
+                    latent::attend(isa, shape, queries, words, scales, n, span, states);
+                })
+            }
+        };
+        let mixed = match &mut work.mixed[..] {
+            [] => found.rows(count * tokens),
+            mixed => {
+                let mixed = &mut mixed[..count * tokens * rank];
+                for (i, out) in mixed.chunks_exact_mut(rank).enumerate() {
+                    out.copy_from_slice(&found.of(i)[..rank]);
+                }
+                &*mixed
+            }
+        };
 
         // Back out of it, a head a tile.
         if self.kv_b.is_none() {

@@ -3,6 +3,7 @@
 use super::expanded::expanded;
 use super::{MLA, N_EMBD, Noise, config, gated, mla, model, pool, worst};
 use crate::model::acts::ActBuffer;
+use crate::model::cache::Layout;
 use crate::model::config::{Heads, MlaHeads};
 use crate::model::input::Input;
 use crate::model::mla::pays;
@@ -17,6 +18,7 @@ fn attention(model: &Transformer, threads: usize, x: &[f32], pieces: &[usize]) -
     let tokens: usize = pieces.iter().sum();
     let batch = pieces.iter().copied().max().unwrap_or(1);
     let mut state = model.state(tokens, CacheType::F32, batch).expect("a state");
+    state.reserve(tokens).expect("room");
     let b = &mut state.buffers;
     b.prepare(pool.threads(), &model.config).expect("scratch");
     let mut out = vec![0.0; tokens * N_EMBD];
@@ -58,7 +60,7 @@ fn built_keys_and_values_equal_the_oracle_across_chunks() {
         .iter()
         .scan(0, |past, &n| {
             *past += n;
-            Some(pays(&MLA, *past - n, n))
+            Some(pays(&MLA, Layout::F32(32), *past - n, n))
         })
         .collect();
     assert_eq!(expands, [true, false, true, true]);
@@ -95,8 +97,11 @@ fn few_tokens_and_long_contexts_stay_absorbed() {
         kv_lora_rank: 512,
         scale: 0.1,
     };
-    assert!(pays(&v2_lite, 0, 512));
-    assert!(pays(&v2_lite, 4096, 512));
-    assert!(!pays(&v2_lite, 0, 8), "few tokens");
-    assert!(!pays(&v2_lite, 0, 63), "as few as keep their bits");
+    assert!(pays(&v2_lite, Layout::F16(576), 0, 512));
+    assert!(pays(&v2_lite, Layout::F16(576), 4096, 512));
+    assert!(!pays(&v2_lite, Layout::F16(576), 0, 8), "few tokens");
+    assert!(
+        !pays(&v2_lite, Layout::F16(576), 0, 63),
+        "as few as keep their bits"
+    );
 }
