@@ -181,6 +181,8 @@ pub(crate) trait Simd: Copy {
     const COLUMNS: usize = 4;
     /// How many times sixteen rows, 1 or 2.
     const TILES: usize = 1;
+    /// How many products of latent rows take the time of ten products of f32 in blocks, about: by the multipliers that there are for each.
+    const LATENT_RATE: usize = 10;
     /// Bits of a plane: 7, or 6 where four products must add up in i16.
     const PLANE: u32 = 7;
     /// For each of `T` columns and `R` times sixteen rows, the start plus the sum over the lines j of `w[r][j][4 row + i] * a[t][j][i]`;

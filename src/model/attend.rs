@@ -104,6 +104,7 @@ impl Columns {
             .or_else(|| sizes.clone().find(even))
             .or_else(|| sizes.find(|&size| items(size) >= threads))
             .unwrap_or(1)
+            .min(self.each)
     }
 
     /// Item `i` of those of `cut` columns.
@@ -246,7 +247,7 @@ mod tests {
         for (columns, slices, threads, want) in [
             (one(16), 1, 2, 8),
             (one(16), 1, 4, 4),
-            (one(16), 8, 2, 64),
+            (one(16), 8, 2, 16),
             (one(16), 8, 4, 8),
             (one(128), 1, 2, 16),
             (one(40), 1, 4, 2),

@@ -191,7 +191,9 @@ impl Mla {
         // A watched pass stays absorbed: the inputs of the two stacks, which it is shown, arise there only.
         let output = &mut work.output[..tokens * heads.heads * v];
         match &mut work.expanded {
-            Some(work) if step.watch.is_none() && pays(&heads, cache.layout(), past, tokens) => {
+            Some(work)
+                if step.watch.is_none() && pays(isa, &heads, cache.layout(), past, tokens) =>
+            {
                 let scratch = &mut attending.scratch;
                 self.expanded(step, &heads, query, cache, work, scratch, output);
             }

@@ -199,8 +199,19 @@ fn pool(threads: usize) -> Pool {
 
 /// Logits of every token, passed in pieces of the given sizes.
 fn run(model: &Transformer, threads: usize, tokens: &[u32], pieces: &[usize]) -> Vec<f32> {
+    run_in(CacheType::F32, model, threads, tokens, pieces)
+}
+
+/// The same with another cache.
+fn run_in(
+    cache: CacheType,
+    model: &Transformer,
+    threads: usize,
+    tokens: &[u32],
+    pieces: &[usize],
+) -> Vec<f32> {
     let pool = pool(threads);
-    let mut state = model.state(64, CacheType::F32, 64).expect("a state");
+    let mut state = model.state(64, cache, 64).expect("a state");
     let mut logits = Vec::new();
     let mut rest = tokens;
     for &n in pieces.iter().cycle() {
@@ -231,9 +242,11 @@ proptest! {
     ) {
         for isa in Isa::available() {
             for model in [deep(isa, seed), grouped(isa, seed)] {
-                let whole = run(&model, 1, &tokens, &[tokens.len()]);
-                let split = run(&model, 3, &tokens, &pieces);
-                prop_assert_eq!(&whole, &split, "{}", isa.name());
+                for &cache in CacheType::ALL {
+                    let whole = run_in(cache, &model, 1, &tokens, &[tokens.len()]);
+                    let split = run_in(cache, &model, 3, &tokens, &pieces);
+                    prop_assert_eq!(&whole, &split, "{}, {}", isa.name(), cache.name());
+                }
             }
         }
     }
@@ -243,11 +256,13 @@ proptest! {
         let model = deep(Isa::best(), seed);
         let keep = keep.min(tokens.len() - 1);
         let pool = pool(1);
-        let mut state = model.state(64, CacheType::F16, 64).expect("a state");
-        let first = model.forward(&pool, &tokens, &mut state, Logits::Last).expect("a pass").to_vec();
-        state.truncate(keep);
-        let again = model.forward(&pool, &tokens[keep..], &mut state, Logits::Last).expect("a pass");
-        prop_assert_eq!(first, again);
+        for cache in [CacheType::Q8, CacheType::F16] {
+            let mut state = model.state(64, cache, 64).expect("a state");
+            let first = model.forward(&pool, &tokens, &mut state, Logits::Last).expect("a pass").to_vec();
+            state.truncate(keep);
+            let again = model.forward(&pool, &tokens[keep..], &mut state, Logits::Last).expect("a pass");
+            prop_assert_eq!(first, again);
+        }
     }
 
     #[test]
@@ -260,6 +275,18 @@ proptest! {
                 let worst = worst(&want, &got);
                 prop_assert!(worst < 1e-4, "{}: {worst}", isa.name());
             }
+        }
+    }
+
+    /// These models are small, with weights far from trained ones: a bound on mistakes, not on what int8 costs.
+    #[test]
+    fn int8_rows_are_near_floats(tokens in tokens(), seed: u64) {
+        for isa in Isa::available() {
+            let model = deep(isa, seed);
+            let want = run(&model, 1, &tokens, &[64]);
+            let got = run_in(CacheType::Q8, &model, 2, &tokens, &[64]);
+            let worst = worst(&want, &got);
+            prop_assert!(worst < 0.03, "{}: {worst}", isa.name());
         }
     }
 

@@ -65,6 +65,8 @@ pub(crate) trait Products: Copy {
     const TILES: usize = 1;
     /// See [`Simd::PLANE`].
     const PLANE: u32 = 7;
+    /// See [`Simd::LATENT_RATE`].
+    const LATENT_RATE: usize;
     /// See [`Simd::many_i8`].
     fn many_i8<const R: usize, const T: usize>(
         self,
@@ -126,6 +128,7 @@ impl Avx2 {
 impl Products for Maddubs {
     const BIAS: u8 = 0;
     const PLANE: u32 = 6;
+    const LATENT_RATE: usize = 12;
     type Lanes = Eight<Avx2>;
     const PARTS: usize = 2;
 
@@ -453,6 +456,7 @@ impl<P: Products> Simd for Avx2<P> {
     const COLUMNS: usize = P::COLUMNS;
     const TILES: usize = P::TILES;
     const PLANE: u32 = P::PLANE;
+    const LATENT_RATE: usize = P::LATENT_RATE;
     #[inline(always)]
     fn many_i8<const R: usize, const T: usize>(
         self,

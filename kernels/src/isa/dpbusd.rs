@@ -86,6 +86,7 @@ macro_rules! dpbusd {
             }
             const COLUMNS: usize = $latent::COLUMNS;
             const TILES: usize = $latent::TILES;
+            const LATENT_RATE: usize = $latent::RATE;
             #[inline(always)]
             fn many_i8<const R: usize, const T: usize>(
                 self,

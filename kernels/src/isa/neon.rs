@@ -61,6 +61,8 @@ pub(super) trait Products: Copy {
     }
     /// See [`Simd::PLANE`].
     const PLANE: u32 = 7;
+    /// See [`Simd::LATENT_RATE`].
+    const LATENT_RATE: usize = 35;
     /// See [`Simd::many_i8`].
     fn many_i8<const R: usize, const T: usize>(
         self,
@@ -150,6 +152,7 @@ impl Products for Widening {
         }
     }
     const PLANE: u32 = 6;
+    const LATENT_RATE: usize = 16;
     #[inline(always)]
     fn many_i8<const R: usize, const T: usize>(
         self,
@@ -408,6 +411,7 @@ impl<P: Products> Simd for Neon<P> {
         self.0.products(codes, w, a, starts)
     }
     const PLANE: u32 = P::PLANE;
+    const LATENT_RATE: usize = P::LATENT_RATE;
     #[inline(always)]
     fn many_i8<const R: usize, const T: usize>(
         self,

@@ -383,6 +383,7 @@ impl Simd for Sse41 {
         sums
     }
     const PLANE: u32 = 6;
+    const LATENT_RATE: usize = 20;
     #[inline(always)]
     fn many_i8<const R: usize, const T: usize>(
         self,

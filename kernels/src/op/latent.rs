@@ -108,6 +108,12 @@ impl Shape {
         self.groups() + 2
     }
 
+    /// Products of int8 of a query with a row, those of the mix in two planes included.
+    #[must_use]
+    pub const fn macs(self) -> usize {
+        3 * (self.mixed() + self.rotary())
+    }
+
     /// Bytes of a token.
     #[must_use]
     pub const fn token_bytes(self) -> usize {
@@ -153,17 +159,23 @@ struct Product {
 /// What is added to the bytes of a block on `isa`.
 #[must_use]
 pub fn bias(isa: Isa) -> u8 {
-    isa.dispatch(Bias)
+    isa.dispatch(Traits).0
 }
 
-struct Bias;
+/// How many products of int8 in [`attend`] take the time of ten products of f32 in [`flash`](super::flash), about.
+#[must_use]
+pub fn rate(isa: Isa) -> usize {
+    isa.dispatch(Traits).1
+}
 
-impl SimdOp for Bias {
-    type Output = u8;
+struct Traits;
+
+impl SimdOp for Traits {
+    type Output = (u8, usize);
 
     #[inline(always)]
-    fn eval<S: Simd>(self, _: S) -> u8 {
-        S::BIAS
+    fn eval<S: Simd>(self, _: S) -> (u8, usize) {
+        (S::BIAS, S::LATENT_RATE)
     }
 }
 

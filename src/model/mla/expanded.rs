@@ -14,7 +14,7 @@
 //!
 //! so that memory does not grow with the context: for DeepSeek-V2-Lite 3.4 MB for all, 1.1 MB a worker, and 21 KB a token of the batch.
 
-use wattle_kernels::{self as op, Isa, flash, strips};
+use wattle_kernels::{self as op, Isa, flash, latent, strips};
 
 use super::{MlaHeads, Queries};
 use crate::error::Result;
@@ -31,9 +31,8 @@ const CHUNK: usize = 512;
 /// Fewest tokens of a pass that are ever expanded. Below, a pass gives the same bits however its tokens are cut into passes.
 pub(super) const LEAST_TOKENS: usize = 64;
 
-/// Picoseconds of a product in the absorbed form, of rows of floats and of int8 rows.
+/// Picoseconds of a product in the absorbed form, of rows of floats: 15 G/s a core.
 const ABSORBED_PS: u64 = 67;
-const ABSORBED_INT8_PS: u64 = 8;
 /// Picoseconds of a product in blocks of f32: 43 G/s in attention, 50 G/s where keys are built, and some laying out.
 const BLOCKED_PS: u64 = 25;
 /// Picoseconds of a product in int8, about.
@@ -45,7 +44,7 @@ const DECODE_PS: u64 = 1500;
 ///
 /// Products of one head, times what one takes on a core of Zen 4 with AVX-512-VNNI; it is their ratios that decide. For DeepSeek-V2-Lite
 /// without past the forms meet near 120 tokens.
-pub(crate) fn pays(heads: &MlaHeads, layout: Layout, past: usize, tokens: usize) -> bool {
+pub(crate) fn pays(isa: Isa, heads: &MlaHeads, layout: Layout, past: usize, tokens: usize) -> bool {
     let MlaHeads {
         nope,
         rope,
@@ -57,12 +56,12 @@ pub(crate) fn pays(heads: &MlaHeads, layout: Layout, past: usize, tokens: usize)
     let pairs = tokens * past + tokens * (tokens + 1) / 2;
     let time = |products: usize, ps: u64| (products as u64).saturating_mul(ps);
     let weights = (nope + v) * rank;
-    let product_ps = match layout {
-        Layout::Latent(_) => ABSORBED_INT8_PS,
-        _ => ABSORBED_PS,
+    // How fast int8 rows are multiplied, beside floats in blocks, differs from one instruction set to the other.
+    let pair_ps = match layout {
+        Layout::Latent(shape) => (10 * shape.macs() / latent::rate(isa)) as u64 * BLOCKED_PS,
+        _ => (2 * rank + rope) as u64 * ABSORBED_PS,
     };
-    let absorbed =
-        time(pairs * (2 * rank + rope), product_ps).saturating_add(time(tokens * weights, INT8_PS));
+    let absorbed = time(pairs, pair_ps).saturating_add(time(tokens * weights, INT8_PS));
     let expanded = time(pairs * (nope + rope + v), BLOCKED_PS)
         .saturating_add(time(context * weights, BLOCKED_PS))
         .saturating_add(time(context.div_ceil(CHUNK) * weights, DECODE_PS));

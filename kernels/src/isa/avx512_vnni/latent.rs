@@ -12,6 +12,8 @@ use core::arch::x86_64::*;
 pub(super) const COLUMNS: usize = 8;
 /// See [`crate::simd::Simd::TILES`].
 pub(super) const TILES: usize = 2;
+/// See [`crate::simd::Simd::LATENT_RATE`].
+pub(super) const RATE: usize = 50;
 
 /// The line.
 #[inline(always)]

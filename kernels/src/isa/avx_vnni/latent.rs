@@ -13,6 +13,8 @@ pub(super) use crate::isa::avx2::latent::turn;
 pub(super) const COLUMNS: usize = 4;
 /// See [`crate::simd::Simd::TILES`].
 pub(super) const TILES: usize = 1;
+/// See [`crate::simd::Simd::LATENT_RATE`].
+pub(super) const RATE: usize = 20;
 
 /// Sixteen rows with some columns. `PLANES` tells which of the two is unsigned.
 #[inline(always)]
