@@ -191,7 +191,8 @@ impl Attending {
                 stream::finish(state, out);
             }
         };
-        if few && items < 4 * pool.threads() {
+        // Items may be filled up, to less than twice the columns.
+        if few && 2 * items * cut <= KEPT && items < 4 * pool.threads() {
             let item_len = cut * size;
             let folded = &mut self.folded[..items * item_len];
             stream::begin(v, folded);
