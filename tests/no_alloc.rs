@@ -104,7 +104,9 @@ fn passes(file: &str, no_repack: bool, cache: CacheType) {
     state.truncate(0);
     let metadata = model.gguf().metadata();
     let key = |name: &str| metadata.u64(&format!("{}.{name}", transformer.config().arch));
-    let layers = key("block_count").expect("a number").expect("a key") as usize;
+    let number = |name: &str| key(name).expect("a number").unwrap_or(0) as usize;
+    // Layers that predict further tokens are not run.
+    let layers = number("block_count") - number("nextn_predict_layers");
     let latent = key("attention.kv_lora_rank").expect("a number").is_some();
     let pieces = if latent && cache == CacheType::Q8 {
         2

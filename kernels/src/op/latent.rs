@@ -30,7 +30,9 @@
 //!   o = c o + step ( 2^7 N_high . K  +  N_low . K )
 //! ```
 //!
-//! so both passes are the same product of sixteen rows with a few columns, at the rate of the machine's int8 products.
+//! It has more than 400 lines because storing, quantising and attending must agree on every byte of the layout.
+//!
+//! Both passes are the same product of sixteen rows with a few columns, at the rate of the machine's int8 products.
 
 use super::stream::{BLOCK, COLUMNS, Span, carry, state_len};
 use super::vector::padded;

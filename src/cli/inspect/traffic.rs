@@ -9,6 +9,8 @@
 //! **Cache**: latent attention keeps `kv_lora_rank + rope.dimension_count` numbers a token and layer; other attention keeps
 //! `head_count_kv * (key_length + value_length)`. Layers with no key-value head (linear attention) keep nothing that grows.
 //! What a number takes is told by the type of the cache.
+//!
+//! It has more than 400 lines with its tests, which need files of many keys.
 
 use serde::Serialize;
 use wattle::gguf::{Gguf, Metadata, TensorInfo};
