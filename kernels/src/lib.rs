@@ -56,6 +56,7 @@ pub use op::acts::{Acts, quantize, scale_len, sum_len};
 pub use op::attend::{Elems, Rows, attend};
 pub use op::norm::rmsnorm;
 pub use op::read::read_all;
+pub use op::relu::relu_squared;
 pub use op::rope::{RopeKind, rope};
 pub use op::silu::silu_mul;
 pub use op::softmax::softmax;

@@ -10,6 +10,7 @@ pub(crate) mod matmul;
 pub(crate) mod norm;
 pub(crate) mod panels;
 pub(crate) mod read;
+pub(crate) mod relu;
 pub(crate) mod rope;
 pub(crate) mod silu;
 pub(crate) mod softmax;

@@ -56,6 +56,11 @@ pub fn silu(x: f32) -> f64 {
     f64::from(x) / (1.0 + (-f64::from(x)).exp())
 }
 
+/// `max(x, 0)^2`.
+pub fn relu_squared(x: f32) -> f64 {
+    f64::from(x).max(0.0).powi(2)
+}
+
 /// One part rotated: the pairs of `kind` turned by the angles.
 pub fn rope(x: &[f32], angles: &[f64], kind: RopeKind) -> Vec<f64> {
     let mut out = vec![0.0; x.len()];
