@@ -31,8 +31,10 @@ use std::path::Path;
 
 use wattle_kernels::Isa;
 
+pub use absorb::split_bytes;
 pub use cache::CacheType;
 use config::{Config, Heads};
+use matrix::Matrix;
 pub use pack::{PackCache, PackState};
 pub(crate) use router::MAX_GROUPS;
 pub use state::State;
@@ -107,7 +109,8 @@ impl Transformer {
         self.isa
     }
 
-    /// Bytes that a token takes in the caches of all layers, which decoding every later token reads.
+    /// Bytes that a token takes in the caches of all layers, which decoding every later token reads; with sparse attention at
+    /// most, and what it finds rows by is not counted.
     #[must_use]
     pub fn cache_row_bytes(&self, cache: CacheType) -> u64 {
         let bytes = match self.config.heads {
@@ -132,6 +135,7 @@ impl Transformer {
             };
             bytes += match &layer.ffn {
                 Ffn::Dense(gated) => gated.n_bytes(),
+                Ffn::Squared(squared) => squared.up.n_bytes() + squared.down.n_bytes(),
                 Ffn::Moe(moe) => {
                     let expert =
                         moe.gate.bytes_each() + moe.up.bytes_each() + moe.down.bytes_each();
@@ -151,7 +155,11 @@ impl Mla {
             Query::LowRank { a, b, .. } => a.n_bytes() + b.n_bytes(),
         };
         let heads = self.k_b.count() * (self.k_b.bytes_each() + self.v_b.bytes_each());
-        query + self.kv_a.n_bytes() + heads + self.output.n_bytes()
+        let indexer = self.indexer.as_ref().map_or(0, |indexer| {
+            let all = [&indexer.q_b, &indexer.k, &indexer.weights];
+            all.map(Matrix::n_bytes).iter().sum()
+        });
+        query + self.kv_a.n_bytes() + heads + indexer + self.output.n_bytes()
     }
 }
 

@@ -37,11 +37,13 @@ static ALLOCATOR: Counting = Counting;
 /// Most tokens of a pass here.
 const BATCH: usize = 96;
 
-/// Latent attention, dense layers and mixtures of experts; grouped-query attention.
-const MODELS: [&str; 3] = [
+/// Latent attention, dense layers and mixtures of experts; grouped-query attention; a choice of rows; networks without a gate.
+const MODELS: [&str; 5] = [
     "src/demo/wattle-tales.gguf",
     "tests/data/tiny-chat.gguf",
     "tests/data/tiny-llama.gguf",
+    "tests/data/hf/v32.gguf",
+    "tests/data/hf/plm.gguf",
 ];
 
 #[test]
@@ -77,7 +79,10 @@ fn passes(file: &str, no_repack: bool, cache: CacheType) {
     started(model.pool());
     let transformer = model.transformer();
     let mut state = transformer.state(256, cache, BATCH).expect("a state");
-    let tokens: Vec<u32> = (0..BATCH as u32).map(|i| 3 + 7 * i % 200).collect();
+    let vocab = transformer.config().n_vocab as u32;
+    let tokens: Vec<u32> = (0..BATCH as u32)
+        .map(|i| (3 + 7 * i % 200) % vocab)
+        .collect();
     let mut pass = |n: usize, want: Logits| {
         let before = ASKED.load(SeqCst);
         let logits = transformer.forward(model.pool(), &tokens[..n], &mut state, want);

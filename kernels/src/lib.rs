@@ -55,6 +55,7 @@ pub use isa::Isa;
 pub use op::acts::{Acts, quantize, scale_len, sum_len};
 pub use op::attend::{Elems, Rows, attend};
 pub use op::norm::rmsnorm;
+pub use op::rank::rank;
 pub use op::read::read_all;
 pub use op::relu::relu_squared;
 pub use op::rope::{RopeKind, rope};

@@ -9,6 +9,7 @@ pub mod latent;
 pub(crate) mod matmul;
 pub(crate) mod norm;
 pub(crate) mod panels;
+pub(crate) mod rank;
 pub(crate) mod read;
 pub(crate) mod relu;
 pub(crate) mod rope;

@@ -61,6 +61,17 @@ pub fn relu_squared(x: f32) -> f64 {
     f64::from(x).max(0.0).powi(2)
 }
 
+/// `sum_h counts_h * max(query_h . key, 0)` for each key of `width` numbers.
+pub fn rank(query: &[f32], counts: &[f32], keys: &[f32], width: usize) -> Vec<f64> {
+    let of = |key: &[f32]| {
+        let heads = query.chunks(width).zip(counts);
+        heads
+            .map(|(query, count)| f64::from(*count) * dot(query, key).max(0.0))
+            .sum()
+    };
+    keys.chunks(width).map(of).collect()
+}
+
 /// One part rotated: the pairs of `kind` turned by the angles.
 pub fn rope(x: &[f32], angles: &[f64], kind: RopeKind) -> Vec<f64> {
     let mut out = vec![0.0; x.len()];

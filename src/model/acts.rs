@@ -163,7 +163,7 @@ fn has_int8(cols: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::config::{Config, GqaHeads, Heads};
+    use crate::model::config::{Config, GqaHeads, Heads, Scales};
     use crate::model::rope::{Rope, RopeKind, Scaling};
     use crate::pool::Pool;
 
@@ -185,6 +185,8 @@ mod tests {
                 v: 2,
                 scale: 1.0,
             }),
+            scales: Scales::default(),
+            sparse: None,
         }
     }
 

@@ -6,7 +6,7 @@ use super::cache::{Cache, Layout};
 use super::config::{Config, Heads};
 use super::gqa::GqaWork;
 use super::input::Input;
-use super::mla::{MlaWork, Panels, mixed};
+use super::mla::{IndexKeys, MlaWork, Panels, mixed};
 use super::step::{Angles, Step};
 use super::weights::Attention;
 use crate::error::Result;
@@ -30,6 +30,7 @@ impl AttentionWork {
         layout: Layout,
         batch: usize,
         q_lora_rank: usize,
+        context: usize,
     ) -> Result<Self> {
         let (v, streams, heads) = match config.heads {
             Heads::Mla(heads) => (mixed(&heads, layout), 1, heads.heads),
@@ -37,7 +38,8 @@ impl AttentionWork {
         };
         let blocks = match config.heads {
             Heads::Mla(heads) => {
-                Blocks::Mla(Box::new(MlaWork::new(&heads, layout, batch, q_lora_rank)?))
+                let work = MlaWork::new(&heads, config, layout, batch, q_lora_rank, context)?;
+                Blocks::Mla(Box::new(work))
             }
             Heads::Gqa(heads) => Blocks::Gqa(GqaWork::new(&heads, batch)?),
         };
@@ -58,13 +60,15 @@ impl AttentionWork {
 }
 
 impl Attention {
-    /// `y = attention(h)` for the tokens of this pass, `(tokens, n_embd)`; their rows are appended to `cache`.
+    /// `y = attention(h)` for the tokens of this pass, `(tokens, n_embd)`; their rows are appended to `cache`, and to `index` what
+    /// sparse attention finds them by.
     pub(crate) fn forward(
         &self,
         step: Step<'_>,
         h: Input<'_>,
         angles: &Angles,
         cache: &mut Cache,
+        index: Option<&mut IndexKeys>,
         work: &mut AttentionWork,
         acts: &mut ActBuffer,
         y: &mut [f32],
@@ -72,7 +76,7 @@ impl Attention {
         let attending = &mut work.attending;
         match (self, &mut work.blocks) {
             (Self::Mla(mla), Blocks::Mla(work)) => {
-                mla.forward(step, h, angles, cache, work, attending, acts, y);
+                mla.forward(step, h, angles, cache, index, work, attending, acts, y);
             }
             (Self::Gqa(gqa), Blocks::Gqa(work)) => {
                 gqa.forward(step, h, angles, cache, work, attending, acts, y);

@@ -64,6 +64,7 @@ impl Transformer {
         };
         let State {
             caches,
+            index,
             buffers: b,
             logits,
             ..
@@ -85,15 +86,19 @@ impl Transformer {
             weights
                 .embedding
                 .decode_row_with(token as usize, &mut b.row, row);
+            if config.scales.embedding != 1.0 {
+                row.iter_mut().for_each(|x| *x *= config.scales.embedding);
+            }
         }
         b.angles.fill(config, step.past, n);
         for (i, (layer, cache)) in weights.layers.iter().zip(caches).enumerate() {
             // What a block puts out is added when the next takes it in.
             let last = (i > 0).then_some(&*y);
             let h = b.input.fill(step, x, last, &layer.attention_norm);
+            let (index, work) = (index.get_mut(i), &mut b.attention);
             layer
                 .attention
-                .forward(step, h, &b.angles, cache, &mut b.attention, &mut b.acts, y);
+                .forward(step, h, &b.angles, cache, index, work, &mut b.acts, y);
             let h = b.input.fill(step, x, Some(y), &layer.ffn_norm);
             layer.ffn.forward(step, h, &mut b.ffn, &mut b.acts, y);
         }

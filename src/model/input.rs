@@ -44,7 +44,7 @@ impl InputBuffer {
         })
     }
 
-    /// `x += y`, when there is a `y`, and the input of the next block, `norm(x) * weight`: both `(tokens, n_embd)`.
+    /// `x += branch * y`, when there is a `y`, and the input of the next block, `norm(x) * weight`: both `(tokens, n_embd)`.
     pub(crate) fn fill(
         &mut self,
         step: Step<'_>,
@@ -66,7 +66,8 @@ impl InputBuffer {
             let x = x.chunks_exact_mut(cols).zip(rows.chunks_exact_mut(cols));
             for (t, (x, row)) in x.enumerate() {
                 if let Some(y) = y {
-                    op::add(step.isa, x, &y[t * cols..][..cols]);
+                    let branch = step.config.scales.branch;
+                    op::axpy(step.isa, x, branch, &y[t * cols..][..cols]);
                 }
                 op::rmsnorm(step.isa, x, weight, step.config.norm_eps, row);
                 acts.quantize(step.isa, row);

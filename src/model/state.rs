@@ -9,6 +9,7 @@ use super::config::{Config, Heads};
 use super::ffn::FfnWork;
 use super::input::InputBuffer;
 use super::memory::{reserved, zeros};
+use super::mla::IndexKeys;
 use super::step::Angles;
 use super::weights::{Attention, Ffn, Query, Weights};
 use crate::error::{Error, Result};
@@ -17,6 +18,8 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub struct State {
     pub(crate) caches: Vec<Cache>,
+    /// One a layer where sparse attention has to choose, else none.
+    pub(crate) index: Vec<IndexKeys>,
     pub(crate) buffers: Buffers,
     pub(crate) logits: Vec<f32>,
     pub(crate) len: usize,
@@ -84,6 +87,9 @@ impl State {
         for cache in &mut self.caches {
             cache.truncate(self.len);
         }
+        for keys in &mut self.index {
+            keys.truncate(self.len);
+        }
     }
 }
 
@@ -124,6 +130,10 @@ impl Transformer {
         let (config, weights) = (&self.config, &self.weights);
         let batch = batch.min(context);
         let layout = Layout::new(&config.heads, cache);
+        let index = weights.layers.iter();
+        let index = index.filter_map(|_| IndexKeys::new(layout, config, context).transpose());
+        let index = index.collect::<Result<_>>()?;
+        let attention = AttentionWork::new(config, layout, batch, q_lora_rank(weights), context)?;
         let caches = weights
             .layers
             .iter()
@@ -135,14 +145,15 @@ impl Transformer {
             row: reserved(weights.embedding.row_bytes(), || {
                 "a row of the embedding".into()
             })?,
-            angles: Angles::new(config.rope.pairs(), batch)?,
+            angles: Angles::new(config.rope.pairs(), batch, context)?,
             input: InputBuffer::new(batch, config.n_embd)?,
             acts: ActBuffer::new(batch, widest_input(config, weights))?,
-            attention: AttentionWork::new(config, layout, batch, q_lora_rank(weights))?,
+            attention,
             ffn: FfnWork::new(config, &weights.layers, batch)?,
         };
         Ok(State {
             caches,
+            index,
             buffers,
             logits: zeros(&[config.n_vocab])?,
             len: 0,
@@ -174,6 +185,7 @@ fn widest_input(config: &Config, weights: &Weights) -> usize {
     };
     let ffn = weights.layers.iter().map(|l| match &l.ffn {
         Ffn::Dense(gated) => gated.down.cols(),
+        Ffn::Squared(squared) => squared.down.cols(),
         Ffn::Moe(moe) => {
             let shared = moe.shared.as_ref().map_or(0, |s| s.down.cols());
             let slots = moe.rule.used * moe.down.cols().max(config.n_embd);

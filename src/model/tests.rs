@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use wattle_kernels::{Format, Isa};
 
 use super::absorb::split_kv_b;
-use super::config::{Config, GqaHeads, Heads, MlaHeads};
+use super::config::{Config, GqaHeads, Heads, MlaHeads, Scales};
 use super::matrix::{Bytes, Matrix, Stack};
 use super::rope::{Rope, RopeKind, Scaling};
 use super::weights::{
@@ -60,6 +60,8 @@ fn config(heads: Heads, rope: usize) -> Config {
         norm_eps: 1e-6,
         rope: Rope::new(RopeKind::Norm, rope, 100.0, Scaling::None, None, 1.0),
         heads,
+        scales: Scales::default(),
+        sparse: None,
     }
 }
 
@@ -110,6 +112,7 @@ fn mla(isa: Isa, noise: &mut Noise) -> (Mla, Matrix) {
         kv_b: None,
         v_b,
         output: noise.matrix(isa, N_EMBD, MLA.heads * MLA.v),
+        indexer: None,
     };
     (mla, kv_b)
 }
@@ -312,7 +315,7 @@ proptest! {
         int8.quantize(step, &x, N_EMBD);
         let input = super::input::Input { rows: &x, int8: &int8, cols: N_EMBD };
         model.weights.layers[0].attention.forward(
-            step, input, &b.angles, &mut state.caches[0], &mut b.attention, &mut b.acts, &mut got,
+            step, input, &b.angles, &mut state.caches[0], None, &mut b.attention, &mut b.acts, &mut got,
         );
         let worst = worst(&want, &got);
         prop_assert!(worst < 1e-5, "{worst}");

@@ -9,7 +9,7 @@ use crate::Isa;
 use crate::simd::{Simd, SimdOp};
 
 /// Heads that share one conversion of a row.
-const HEADS: usize = 4;
+pub(crate) const HEADS: usize = 4;
 
 /// Cached numbers.
 #[derive(Clone, Copy, Debug)]
@@ -243,7 +243,7 @@ impl<E: Elem> Scores<'_, E> {
 
 /// One row times `H` queries. Two sums a head, so that a single head does not wait for its additions.
 #[inline(always)]
-fn score<S: Simd, E: Elem, const H: usize>(s: S, q: &[f32], row: &[E]) -> [f32; H] {
+pub(crate) fn score<S: Simd, E: Elem, const H: usize>(s: S, q: &[f32], row: &[E]) -> [f32; H] {
     let (row8, tail) = row.as_chunks::<8>();
     let (pairs, single) = row8.as_chunks::<2>();
     let mut heads = [&[] as &[f32]; H];

@@ -49,6 +49,7 @@ fn attention(
             Input { rows, int8, cols },
             &b.angles,
             &mut state.caches[0],
+            None,
             &mut b.attention,
             &mut b.acts,
             &mut out[range],
