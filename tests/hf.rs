@@ -139,11 +139,14 @@ fn logits_are_those_of_transformers_on_two_threads() {
 /// What every architecture remembers of a token is forgotten with it.
 #[test]
 fn a_state_that_was_rewound_goes_on_as_before() {
-    for case in cases() {
+    for (case, kind) in cases()
+        .iter()
+        .flat_map(|case| CacheType::ALL.iter().map(move |kind| (case, *kind)))
+    {
         let model = Model::load(data(&case.file)).expect("a model of the repository");
         let transformer = model.transformer();
         let mut state = transformer
-            .state(case.tokens.len(), CacheType::F16, 1)
+            .state(case.tokens.len(), kind, 1)
             .expect("a small state fits");
         let mut run = |tokens: &[u32], keep: usize| {
             state.truncate(keep);
@@ -157,8 +160,9 @@ fn a_state_that_was_rewound_goes_on_as_before() {
         let once = run(&case.tokens, 0);
         let (before, after) = case.tokens.split_at(case.tokens.len() / 2);
         let other: Vec<u32> = after.iter().map(|token| token ^ 1).collect();
-        assert_ne!(run(&other, before.len()), once, "{}", case.name);
-        assert_eq!(run(after, before.len()), once, "{}", case.name);
+        let what = format!("{} with a cache in {}", case.name, kind.name());
+        assert_ne!(run(&other, before.len()), once, "{what}");
+        assert_eq!(run(after, before.len()), once, "{what}");
     }
 }
 

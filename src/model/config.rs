@@ -37,7 +37,7 @@ pub struct Sparse {
     pub top_k: usize,
 }
 
-/// Constant factors on the residual stream, which keep it of one size whatever the depth (MiniCPM, Hu et al. 2024, section 3);
+/// Constant factors on the residual stream, which keep it of one size whatever the depth (Hu et al. 2024, section 3);
 /// 1 in most models.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scales {

@@ -5,7 +5,7 @@
 //! - *linear*: every angle by the factor;
 //! - *YaRN* (Peng et al. 2023): low frequencies by the factor, high ones not at all, with a ramp between them;
 //! - *factors*: each pair by a number from the file (the Llama 3.1 scaling is shipped like this), or by one of two, for sequences
-//!   within the original context and for longer ones (LongRoPE, Ding et al. 2024).
+//!   within the original context and for longer ones (Ding et al. 2024).
 
 use std::f64::consts::TAU;
 

@@ -77,3 +77,48 @@ impl Choice<'_> {
         (rows, *top_k)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wattle_kernels::Isa;
+    use wattle_kernels::latent::Shape;
+
+    /// What [`Choice::rows`] relies on.
+    #[test]
+    fn rows_that_go_through_floats_come_out_as_they_were() {
+        let (rank, rope, n) = (160, 8, 70);
+        let width = rank + rope;
+        for layout in [
+            Layout::F16(width),
+            Layout::F32(width),
+            Layout::Latent(Shape::new(rank, rope)),
+        ] {
+            for isa in Isa::available() {
+                let filled = |row: &dyn Fn(usize, &mut [f32])| {
+                    let mut cache = Cache::new(layout, n).expect("room");
+                    cache.reserve(n).expect("room");
+                    let mut numbers = vec![0.0; width];
+                    for i in 0..n {
+                        row(i, &mut numbers);
+                        cache.push(isa, &numbers);
+                    }
+                    cache
+                };
+                let wave = |i: usize, row: &mut [f32]| {
+                    for (c, x) in row.iter_mut().enumerate() {
+                        *x = ((i * width + c) as f32 * 0.37).sin() * (1 + i % 9) as f32;
+                    }
+                };
+                let first = filled(&wave);
+                let second = filled(&|i, row| first.load(isa, i, row));
+                let (mut a, mut b) = (vec![0.0; width], vec![0.0; width]);
+                for i in 0..n {
+                    first.load(isa, i, &mut a);
+                    second.load(isa, i, &mut b);
+                    assert_eq!(a, b, "{layout:?} on {}, row {i}", isa.name());
+                }
+            }
+        }
+    }
+}
