@@ -109,7 +109,9 @@ fn passes(file: &str, no_repack: bool, cache: CacheType) {
     state.truncate(0);
     let metadata = model.gguf().metadata();
     let key = |name: &str| metadata.u64(&format!("{}.{name}", transformer.config().arch));
-    let layers = key("block_count").expect("a number").expect("a key") as usize;
+    let blocks = key("block_count").expect("a number").expect("a key");
+    let ahead = key("nextn_predict_layers").expect("a number").unwrap_or(0);
+    let layers = (blocks - ahead) as usize;
     let latent = key("attention.kv_lora_rank").expect("a number").is_some();
     let pieces = if latent && cache == CacheType::Q8 {
         2
