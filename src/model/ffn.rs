@@ -71,12 +71,8 @@ impl Ffn {
     ) {
         match (self, &mut work.moe) {
             (Self::Dense(gated), _) => gated.forward(step, h, &mut work.gated, acts, y),
-            (Self::Moe(moe), Some(work_moe)) => {
-                match &moe.shared {
-                    Some(shared) => shared.forward(step, h, &mut work.gated, acts, y),
-                    None => y.fill(0.0),
-                }
-                moe.add_experts(step, h, work_moe, acts, y);
+            (Self::Moe(moe), Some(mixture)) => {
+                moe.forward(step, h, &mut work.gated, mixture, acts, y);
             }
             (Self::Moe(_), None) => unreachable!("buffers were made for these layers"),
         }
@@ -85,7 +81,7 @@ impl Ffn {
 
 impl Gated {
     /// `y = down(silu(gate h) * up h)`.
-    fn forward(
+    pub(crate) fn forward(
         &self,
         step: Step<'_>,
         h: Input<'_>,
