@@ -16,8 +16,8 @@
 //!
 //! Every method is `#[inline(always)]`: it must dissolve into the `#[target_feature]` function that [`crate::isa`] enters.
 
-use crate::lanes::Lanes;
-use crate::tile::Codes;
+use crate::lanes::{Eight, Lanes};
+use crate::tile::{Codes, SixBits, Word, nibbles};
 
 /// `each!(N, |i| x)` is `[x for 0, x for 1, ...]`, as [`core::array::from_fn`] has it, without a closure: a closure that is not
 /// dissolved itself is compiled without the instruction set, and then every intrinsic in it is a call.
@@ -104,6 +104,11 @@ pub(crate) trait Simd: Copy {
     fn shl<const N: i32>(self, a: Self::B) -> Self::B;
     /// 0xff where `a & b` is not zero, else 0.
     fn test(self, a: Self::B, b: Self::B) -> Self::B;
+    /// `a` and the bits of `mask` of `b`, which `a` has not.
+    #[inline(always)]
+    fn insert(self, a: Self::B, b: Self::B, mask: u8) -> Self::B {
+        self.or(a, self.and(b, self.splat_b(mask)))
+    }
     /// 0xff where the bit is set, else 0; bit 0 is byte 0.
     fn bits(self, bits: u32) -> Self::B;
     /// `table[i]` for each byte `i` (0 to 15).
@@ -144,6 +149,64 @@ pub(crate) trait Simd: Copy {
     /// The same for weights -128 to 127 with [`Simd::BIAS`] added: the sum is that of the biased weights.
     fn rows_i8<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J], start: Self::N)
     -> Self::N;
+    /// `rows_u4` of both halves of a tile.
+    #[inline(always)]
+    fn both_u4<const J: usize>(
+        self,
+        w: &[[Self::B; 2]; J],
+        a: &[[i8; 4]; J],
+        start: [Self::N; 2],
+    ) -> [Self::N; 2] {
+        each!(2, |i| self.rows_u4(&each!(J, |j| w[j][i]), a, start[i]))
+    }
+    /// `rows_u6` of both halves of a tile.
+    #[inline(always)]
+    fn both_u6<const J: usize>(
+        self,
+        w: &[[Self::B; 2]; J],
+        a: &[[i8; 4]; J],
+        start: [Self::N; 2],
+    ) -> [Self::N; 2] {
+        each!(2, |i| self.rows_u6(&each!(J, |j| w[j][i]), a, start[i]))
+    }
+    /// `rows_i8` of both halves of a tile.
+    #[inline(always)]
+    fn both_i8<const J: usize>(
+        self,
+        w: &[[Self::B; 2]; J],
+        a: &[[i8; 4]; J],
+        start: [Self::N; 2],
+    ) -> [Self::N; 2] {
+        each!(2, |i| self.rows_i8(&each!(J, |j| w[j][i]), a, start[i]))
+    }
+    /// [`Lanes::nibbles_rows`] of both halves of a tile.
+    #[inline(always)]
+    fn both_nibbles(
+        self,
+        words: &[Word; 4],
+        a: &[[i8; 4]; 8],
+        start: [Self::N; 2],
+    ) -> [Self::N; 2] {
+        each!(2, |i| self.rows_u4(
+            &nibbles(Eight::new(self, i), words),
+            a,
+            start[i]
+        ))
+    }
+    /// [`Lanes::six_rows`] of both halves of a tile.
+    #[inline(always)]
+    fn both_six<const K: usize>(
+        self,
+        words: SixBits<'_, 4>,
+        a: &[[i8; 4]; 4],
+        start: [Self::N; 2],
+    ) -> [Self::N; 2] {
+        each!(2, |i| self.rows_u6(
+            &words.codes::<_, K>(Eight::new(self, i)),
+            a,
+            start[i]
+        ))
+    }
     /// Stores a group's codes in the order in which `products` wants them; half of them fill half of the bytes.
     #[inline(always)]
     fn store_codes(self, codes: &[Self::B; 8], out: &mut [[u8; 32]; 8]) {

@@ -7,10 +7,10 @@
 //!
 //! It has more than 400 lines because the vocabulary has as many operations, each a few lines here.
 
-use crate::lanes::Eight;
-use crate::simd::{Simd, SimdOp, one_by_one};
-use crate::tile::Codes;
-use core::arch::aarch64::*;
+use crate::lanes::{Eight, Sixteen};
+use crate::simd::{Simd, SimdOp, each, one_by_one, unrolled};
+use crate::tile::{Codes, SixBits, Word, nibbles};
+use core::arch::{aarch64::*, asm};
 
 /// The token of NEON; `P` tells how bytes are multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +31,15 @@ pub(super) trait Products: Copy {
     fn dot_i8(self, w: Pair, a: Pair) -> int32x4_t;
     /// 16 weights of 0 to 63 times activations.
     fn dot_half(self, w: int8x16_t, a: int8x16_t) -> int32x4_t;
-    /// `start` plus eight rows times the same four activations a step; a sum of `F` steps fits i16.
-    fn rows<const F: usize, const J: usize>(
+    /// The four activations of each step, as `rows` wants them.
+    fn ready<const J: usize>(self, a: &[[i8; 4]; J]) -> [int8x16_t; J];
+    /// `start` plus the rows of `R` registers times the same four activations a step; a sum of `F` steps fits i16.
+    fn rows<const F: usize, const R: usize, const J: usize>(
         self,
-        w: &[[uint8x16_t; 2]; J],
-        a: &[[i8; 4]; J],
-        start: [int32x4_t; 2],
-    ) -> [int32x4_t; 2];
+        w: &[[uint8x16_t; R]; J],
+        a: &[int8x16_t; J],
+        start: [int32x4_t; R],
+    ) -> [int32x4_t; R];
     /// See [`Simd::store_codes`].
     #[inline(always)]
     fn store_codes(self, codes: &[[uint8x16_t; 2]; 8], out: &mut [[u8; 32]; 8]) {
@@ -76,6 +78,90 @@ impl Neon {
     }
 }
 
+/// Which step of `J` comes `i`th: of eight, a low nibble and then the high one of the same word, which then need not be kept.
+#[inline(always)]
+pub(super) fn nth<const J: usize>(i: usize) -> usize {
+    if J == 8 { i / 2 + i % 2 * 4 } else { i }
+}
+
+/// The products of four steps, of byte i of each row: those of the lower two rows, and those of the upper two.
+///
+/// Of the intrinsics for upper halves, LLVM sees that those of activations are the lower ones, and moves the weights instead.
+#[inline(always)]
+fn four(_: Widening, w: [int8x16_t; 4], a: [int8x16_t; 4]) -> [int16x8_t; 2] {
+    let (low, high);
+    // SAFETY: the token proves NEON; the instructions touch nothing but their registers.
+    unsafe {
+        asm!(
+            "smull {low:v}.8h, {w0:v}.8b, {a0:v}.8b",
+            "smull2 {high:v}.8h, {w0:v}.16b, {a0:v}.16b",
+            "smlal {low:v}.8h, {w1:v}.8b, {a1:v}.8b",
+            "smlal2 {high:v}.8h, {w1:v}.16b, {a1:v}.16b",
+            "smlal {low:v}.8h, {w2:v}.8b, {a2:v}.8b",
+            "smlal2 {high:v}.8h, {w2:v}.16b, {a2:v}.16b",
+            "smlal {low:v}.8h, {w3:v}.8b, {a3:v}.8b",
+            "smlal2 {high:v}.8h, {w3:v}.16b, {a3:v}.16b",
+            low = out(vreg) low,
+            high = out(vreg) high,
+            w0 = in(vreg) w[0], w1 = in(vreg) w[1], w2 = in(vreg) w[2], w3 = in(vreg) w[3],
+            a0 = in(vreg) a[0], a1 = in(vreg) a[1], a2 = in(vreg) a[2], a3 = in(vreg) a[3],
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    [low, high]
+}
+
+/// `sums` plus the products of four steps.
+#[inline(always)]
+fn four_more(
+    _: Widening,
+    sums: [int16x8_t; 2],
+    w: [int8x16_t; 4],
+    a: [int8x16_t; 4],
+) -> [int16x8_t; 2] {
+    let [mut low, mut high] = sums;
+    // SAFETY: the token proves NEON; the instructions touch nothing but their registers.
+    unsafe {
+        asm!(
+            "smlal {low:v}.8h, {w0:v}.8b, {a0:v}.8b",
+            "smlal2 {high:v}.8h, {w0:v}.16b, {a0:v}.16b",
+            "smlal {low:v}.8h, {w1:v}.8b, {a1:v}.8b",
+            "smlal2 {high:v}.8h, {w1:v}.16b, {a1:v}.16b",
+            "smlal {low:v}.8h, {w2:v}.8b, {a2:v}.8b",
+            "smlal2 {high:v}.8h, {w2:v}.16b, {a2:v}.16b",
+            "smlal {low:v}.8h, {w3:v}.8b, {a3:v}.8b",
+            "smlal2 {high:v}.8h, {w3:v}.16b, {a3:v}.16b",
+            low = inout(vreg) low,
+            high = inout(vreg) high,
+            w0 = in(vreg) w[0], w1 = in(vreg) w[1], w2 = in(vreg) w[2], w3 = in(vreg) w[3],
+            a0 = in(vreg) a[0], a1 = in(vreg) a[1], a2 = in(vreg) a[2], a3 = in(vreg) a[3],
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    [low, high]
+}
+
+/// The products of two steps, as in [`four`].
+#[inline(always)]
+fn two(_: Widening, w: [int8x16_t; 2], a: [int8x16_t; 2]) -> [int16x8_t; 2] {
+    let (low, high);
+    // SAFETY: the token proves NEON; the instructions touch nothing but their registers.
+    unsafe {
+        asm!(
+            "smull {low:v}.8h, {w0:v}.8b, {a0:v}.8b",
+            "smull2 {high:v}.8h, {w0:v}.16b, {a0:v}.16b",
+            "smlal {low:v}.8h, {w1:v}.8b, {a1:v}.8b",
+            "smlal2 {high:v}.8h, {w1:v}.16b, {a1:v}.16b",
+            low = out(vreg) low,
+            high = out(vreg) high,
+            w0 = in(vreg) w[0], w1 = in(vreg) w[1],
+            a0 = in(vreg) a[0], a1 = in(vreg) a[1],
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    [low, high]
+}
+
 impl Products for Widening {
     #[inline(always)]
     fn dot_u6(self, w: Pair, a: Pair) -> int32x4_t {
@@ -97,35 +183,69 @@ impl Products for Widening {
         }
     }
     #[inline(always)]
-    fn rows<const F: usize, const J: usize>(
+    fn ready<const J: usize>(self, a: &[[i8; 4]; J]) -> [int8x16_t; J] {
+        let a = a.as_chunks::<4>().0;
+        // SAFETY: the token proves NEON; four steps of activations are as long as the load.
+        unsafe {
+            each!(J, |j| {
+                let four = vld1q_s32(a[j / 4].as_ptr().cast());
+                vreinterpretq_s8_s32(match j % 4 {
+                    0 => vdupq_laneq_s32::<0>(four),
+                    1 => vdupq_laneq_s32::<1>(four),
+                    2 => vdupq_laneq_s32::<2>(four),
+                    _ => vdupq_laneq_s32::<3>(four),
+                })
+            })
+        }
+    }
+    #[inline(always)]
+    fn rows<const F: usize, const R: usize, const J: usize>(
         self,
-        w: &[[uint8x16_t; 2]; J],
-        a: &[[i8; 4]; J],
-        start: [int32x4_t; 2],
-    ) -> [int32x4_t; 2] {
+        w: &[[uint8x16_t; R]; J],
+        a: &[int8x16_t; J],
+        start: [int32x4_t; R],
+    ) -> [int32x4_t; R] {
         // SAFETY: the token proves NEON.
         unsafe {
-            // Of each half: the sums of two neighbours, for rows 0 and 1, then for rows 2 and 3.
-            let mut sums = [[vdupq_n_s32(0); 2]; 2];
-            for (w, a) in w.chunks(F).zip(a.chunks(F)) {
-                for half in 0..2 {
-                    let (mut low, mut high) = (vdupq_n_s16(0), vdupq_n_s16(0));
-                    for (w, a) in w.iter().zip(a) {
-                        let a = i32::from_le_bytes(a.map(i8::cast_unsigned));
-                        let a = vreinterpretq_s8_s32(vdupq_n_s32(a));
-                        let w = vreinterpretq_s8_u8(w[half]);
-                        low = vmlal_s8(low, vget_low_s8(w), vget_low_s8(a));
-                        high = vmlal_high_s8(high, w, a);
+            let a = each!(J, |i| a[nth::<J>(i)]);
+            let mut out = start;
+            for r in 0..R {
+                let w = each!(J, |i| vreinterpretq_s8_u8(w[nth::<J>(i)][r]));
+                let (w2, a2) = (w.as_chunks::<2>().0, a.as_chunks::<2>().0);
+                let (w4, a4) = (w.as_chunks::<4>().0, a.as_chunks::<4>().0);
+                let sum = match F {
+                    8 => {
+                        let mut sums = four(self, w4[0], a4[0]);
+                        if J == 8 {
+                            sums = four_more(self, sums, w4[1], a4[1]);
+                        }
+                        // Two bytes of a row: 16 * 15 * 127 = 30480 fits i16.
+                        vpaddlq_s16(vpaddq_s16(sums[0], sums[1]))
                     }
-                    sums[half][0] = vpadalq_s16(sums[half][0], low);
-                    sums[half][1] = vpadalq_s16(sums[half][1], high);
-                }
+                    4 => {
+                        let [low, high] = four(self, w4[0], a4[0]);
+                        let mut sums = [vpaddlq_s16(low), vpaddlq_s16(high)];
+                        if J == 8 {
+                            let [low, high] = four(self, w4[1], a4[1]);
+                            sums = [vpadalq_s16(sums[0], low), vpadalq_s16(sums[1], high)];
+                        }
+                        vpaddq_s32(sums[0], sums[1])
+                    }
+                    _ => {
+                        let [low, high] = two(self, w2[0], a2[0]);
+                        let mut sums = [vpaddlq_s16(low), vpaddlq_s16(high)];
+                        unrolled!(i in [1, 2, 3] {
+                            if i < J / 2 {
+                                let [low, high] = two(self, w2[i], a2[i]);
+                                sums = [vpadalq_s16(sums[0], low), vpadalq_s16(sums[1], high)];
+                            }
+                        });
+                        vpaddq_s32(sums[0], sums[1])
+                    }
+                };
+                out[r] = vaddq_s32(start[r], sum);
             }
-            let [[a, b], [c, d]] = sums;
-            [
-                vaddq_s32(start[0], vpaddq_s32(a, b)),
-                vaddq_s32(start[1], vpaddq_s32(c, d)),
-            ]
+            out
         }
     }
     #[inline(always)]
@@ -157,6 +277,41 @@ const SPREAD: [([u8; 16], [u8; 16]); 8] = {
     out
 };
 
+/// `a`, with the bits of `mask` from `b`; of the intrinsic, LLVM makes an `and` and an `orr` where it knows some bits of `a`.
+#[inline(always)]
+fn bit(mut a: uint8x16_t, b: uint8x16_t, mask: uint8x16_t) -> uint8x16_t {
+    // SAFETY: only the token's methods call this, and the token proves NEON; `bit` touches nothing but its registers.
+    unsafe {
+        asm!(
+            "bit {a:v}.16b, {b:v}.16b, {mask:v}.16b",
+            a = inout(vreg) a,
+            b = in(vreg) b,
+            mask = in(vreg) mask,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    a
+}
+
+/// What loads stay behind: LLVM, which would load all words at once to hide what loads take, and then has no registers for them.
+#[inline(always)]
+fn fence<P>(_: Neon<P>) {
+    // SAFETY: no instruction.
+    unsafe { asm!("", options(nostack, preserves_flags)) }
+}
+
+/// Two pairs as four.
+#[inline(always)]
+fn flat<T: Copy>([a, b]: [[T; 2]; 2]) -> [T; 4] {
+    [a[0], a[1], b[0], b[1]]
+}
+
+/// Four as two pairs.
+#[inline(always)]
+fn pairs<T: Copy>([a, b, c, d]: [T; 4]) -> [[T; 2]; 2] {
+    [[a, b], [c, d]]
+}
+
 /// Applies a two-operand intrinsic to both halves.
 macro_rules! both {
     ($f:ident, $a:expr, $b:expr) => {{
@@ -178,14 +333,14 @@ impl<P: Products> Simd for Neon<P> {
     type F = [float32x4_t; 2];
     type S = [i32; 16];
     type N = [int32x4_t; 2];
-    type Lanes = Eight<Self>;
+    type Lanes = Sixteen<Self>;
 
     const BIAS: u8 = 0;
-    const PARTS: usize = 2;
+    const PARTS: usize = 1;
 
     #[inline(always)]
-    fn part(self, i: usize) -> Self::Lanes {
-        Eight::new(self, i)
+    fn part(self, _: usize) -> Self::Lanes {
+        Sixteen::new(self)
     }
     // Two tiles and four tokens have 16 registers of f32 sums and as many of integers, all that there are, and stores take the
     // pipes of products. llvm-mca of sdot, neoverse-n1: 18.6 MAC/cycle one by one, 13.6 together.
@@ -242,6 +397,11 @@ impl<P: Products> Simd for Neon<P> {
         both!(vtstq_u8, a, b)
     }
     #[inline(always)]
+    fn insert(self, a: Self::B, b: Self::B, mask: u8) -> Self::B {
+        let mask = self.splat_b(mask);
+        [bit(a[0], b[0], mask[0]), bit(a[1], b[1], mask[1])]
+    }
+    #[inline(always)]
     fn bits(self, bits: u32) -> Self::B {
         // Each half spreads two bytes of the word, then every lane looks at its own bit.
         // SAFETY: the token proves NEON; the array is as long as the load.
@@ -270,7 +430,7 @@ impl<P: Products> Simd for Neon<P> {
     fn prefetch(self, bytes: &[u8], ahead: usize) {
         // SAFETY: a prefetch of any address whatever has no effect that a program could see.
         unsafe {
-            core::arch::asm!(
+            asm!(
                 "prfm pldl2strm, [{}]",
                 in(reg) bytes.as_ptr().wrapping_add(ahead),
                 options(nostack, preserves_flags, readonly)
@@ -334,7 +494,17 @@ impl<P: Products> Simd for Neon<P> {
         a: &[[i8; 4]; J],
         start: Self::N,
     ) -> Self::N {
-        self.0.rows::<8, J>(w, a, start)
+        self.0.rows::<8, 2, J>(w, &self.0.ready(a), start)
+    }
+    #[inline(always)]
+    fn both_u4<const J: usize>(
+        self,
+        w: &[[Self::B; 2]; J],
+        a: &[[i8; 4]; J],
+        start: [Self::N; 2],
+    ) -> [Self::N; 2] {
+        let w = each!(J, |j| flat(w[j]));
+        pairs(self.0.rows::<8, 4, J>(&w, &self.0.ready(a), flat(start)))
     }
     #[inline(always)]
     fn rows_u6<const J: usize>(
@@ -343,7 +513,17 @@ impl<P: Products> Simd for Neon<P> {
         a: &[[i8; 4]; J],
         start: Self::N,
     ) -> Self::N {
-        self.0.rows::<4, J>(w, a, start)
+        self.0.rows::<4, 2, J>(w, &self.0.ready(a), start)
+    }
+    #[inline(always)]
+    fn both_u6<const J: usize>(
+        self,
+        w: &[[Self::B; 2]; J],
+        a: &[[i8; 4]; J],
+        start: [Self::N; 2],
+    ) -> [Self::N; 2] {
+        let w = each!(J, |j| flat(w[j]));
+        pairs(self.0.rows::<4, 4, J>(&w, &self.0.ready(a), flat(start)))
     }
     #[inline(always)]
     fn rows_i8<const J: usize>(
@@ -352,7 +532,49 @@ impl<P: Products> Simd for Neon<P> {
         a: &[[i8; 4]; J],
         start: Self::N,
     ) -> Self::N {
-        self.0.rows::<2, J>(w, a, start)
+        self.0.rows::<2, 2, J>(w, &self.0.ready(a), start)
+    }
+    #[inline(always)]
+    fn both_i8<const J: usize>(
+        self,
+        w: &[[Self::B; 2]; J],
+        a: &[[i8; 4]; J],
+        start: [Self::N; 2],
+    ) -> [Self::N; 2] {
+        let w = each!(J, |j| flat(w[j]));
+        pairs(self.0.rows::<2, 4, J>(&w, &self.0.ready(a), flat(start)))
+    }
+    #[inline(always)]
+    fn both_nibbles(
+        self,
+        words: &[Word; 4],
+        a: &[[i8; 4]; 8],
+        start: [Self::N; 2],
+    ) -> [Self::N; 2] {
+        let a = self.0.ready(a);
+        let mut out = start;
+        for half in 0..2 {
+            let codes = nibbles(Eight::new(self, half), words);
+            out[half] = self.0.rows::<8, 2, 8>(&codes, &a, start[half]);
+            fence(self);
+        }
+        out
+    }
+    #[inline(always)]
+    fn both_six<const K: usize>(
+        self,
+        words: SixBits<'_, 4>,
+        a: &[[i8; 4]; 4],
+        start: [Self::N; 2],
+    ) -> [Self::N; 2] {
+        let a = self.0.ready(a);
+        let mut out = start;
+        for half in 0..2 {
+            let codes = words.codes::<_, K>(Eight::new(self, half));
+            out[half] = self.0.rows::<4, 2, 4>(&codes, &a, start[half]);
+            fence(self);
+        }
+        out
     }
     #[inline(always)]
     fn store_codes(self, codes: &[Self::B; 8], out: &mut [[u8; 32]; 8]) {

@@ -3,8 +3,8 @@
 //! `sdot` multiplies 16 pairs of bytes and adds four neighbours to each i32 lane. Its intrinsic is not stable in Rust 1.95, so it is
 //! one line of inline assembly, which the register allocator handles like any other instruction.
 
-use super::neon::{Neon, Products};
-use crate::simd::SimdOp;
+use super::neon::{Neon, Products, nth};
+use crate::simd::{SimdOp, each, unrolled};
 use core::arch::{aarch64::*, asm};
 
 /// Products by `sdot`.
@@ -84,28 +84,35 @@ impl Products for Sdot {
         sdot(self, self.dot_half(w[0], a[0]), w[1], a[1])
     }
     #[inline(always)]
-    fn rows<const F: usize, const J: usize>(
-        self,
-        w: &[[uint8x16_t; 2]; J],
-        a: &[[i8; 4]; J],
-        start: [int32x4_t; 2],
-    ) -> [int32x4_t; 2] {
+    fn ready<const J: usize>(self, a: &[[i8; 4]; J]) -> [int8x16_t; J] {
+        let a = a.as_chunks::<4>().0;
         // SAFETY: the token proves NEON; four steps of activations are as long as the load.
-        unsafe {
-            let mut sums = start;
-            for (w, a) in w.as_chunks::<4>().0.iter().zip(a.as_chunks::<4>().0) {
-                let a = vld1q_s8(a.as_ptr().cast());
-                for half in 0..2 {
-                    let w = |j: usize| vreinterpretq_s8_u8(w[j][half]);
-                    let mut sum = sums[half];
-                    sum = sdot_lane::<0>(self, sum, w(0), a);
-                    sum = sdot_lane::<1>(self, sum, w(1), a);
-                    sum = sdot_lane::<2>(self, sum, w(2), a);
-                    sums[half] = sdot_lane::<3>(self, sum, w(3), a);
+        unsafe { each!(J, |j| vld1q_s8(a[j / 4].as_ptr().cast())) }
+    }
+    #[inline(always)]
+    fn rows<const F: usize, const R: usize, const J: usize>(
+        self,
+        w: &[[uint8x16_t; R]; J],
+        a: &[int8x16_t; J],
+        start: [int32x4_t; R],
+    ) -> [int32x4_t; R] {
+        let mut sums = start;
+        unrolled!(i in [0, 1, 2, 3, 4, 5, 6, 7] {
+            if i < J {
+                let j = nth::<J>(i);
+                for r in 0..R {
+                    // SAFETY: the token proves NEON.
+                    let w = unsafe { vreinterpretq_s8_u8(w[j][r]) };
+                    sums[r] = match j % 4 {
+                        0 => sdot_lane::<0>(self, sums[r], w, a[j]),
+                        1 => sdot_lane::<1>(self, sums[r], w, a[j]),
+                        2 => sdot_lane::<2>(self, sums[r], w, a[j]),
+                        _ => sdot_lane::<3>(self, sums[r], w, a[j]),
+                    };
                 }
             }
-            sums
-        }
+        });
+        sums
     }
     #[inline(always)]
     fn dot_half(self, w: int8x16_t, a: int8x16_t) -> int32x4_t {

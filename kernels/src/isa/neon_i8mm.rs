@@ -126,13 +126,17 @@ impl Products for I8mm {
         self.0.dot_i8(w, a)
     }
     #[inline(always)]
-    fn rows<const F: usize, const J: usize>(
+    fn ready<const J: usize>(self, a: &[[i8; 4]; J]) -> [int8x16_t; J] {
+        self.0.ready(a)
+    }
+    #[inline(always)]
+    fn rows<const F: usize, const R: usize, const J: usize>(
         self,
-        w: &[[uint8x16_t; 2]; J],
-        a: &[[i8; 4]; J],
-        start: [int32x4_t; 2],
-    ) -> [int32x4_t; 2] {
-        self.0.rows::<F, J>(w, a, start)
+        w: &[[uint8x16_t; R]; J],
+        a: &[int8x16_t; J],
+        start: [int32x4_t; R],
+    ) -> [int32x4_t; R] {
+        self.0.rows::<F, R, J>(w, a, start)
     }
     #[inline(always)]
     fn dot_half(self, w: int8x16_t, a: int8x16_t) -> int32x4_t {
