@@ -40,6 +40,23 @@ pub(super) trait Products: Copy {
         a: &[int8x16_t; J],
         start: [int32x4_t; R],
     ) -> [int32x4_t; R];
+    /// See [`Simd::both_nibbles`].
+    #[inline(always)]
+    fn nibbles(
+        self,
+        words: &[Word; 4],
+        a: &[[i8; 4]; 8],
+        start: [[int32x4_t; 2]; 2],
+    ) -> [[int32x4_t; 2]; 2] {
+        let a = self.ready(a);
+        let mut out = start;
+        for half in 0..2 {
+            let codes = nibbles(Eight::new(Neon(self), half), words);
+            out[half] = self.rows::<8, 2, 8>(&codes, &a, start[half]);
+            fence(Neon(self));
+        }
+        out
+    }
     /// See [`Simd::store_codes`].
     #[inline(always)]
     fn store_codes(self, codes: &[[uint8x16_t; 2]; 8], out: &mut [[u8; 32]; 8]) {
@@ -76,6 +93,20 @@ impl Neon {
         // SAFETY: the token proves NEON.
         unsafe { inside(self, op) }
     }
+}
+
+/// Applies a two-operand intrinsic to both halves.
+macro_rules! both {
+    ($f:ident, $a:expr, $b:expr) => {{
+        let (a, b) = ($a, $b);
+        // SAFETY: the token proves NEON.
+        unsafe { [$f(a[0], b[0]), $f(a[1], b[1])] }
+    }};
+    ($f:ident, $a:expr) => {{
+        let a = $a;
+        // SAFETY: the token proves NEON.
+        unsafe { [$f(a[0]), $f(a[1])] }
+    }};
 }
 
 /// Which step of `J` comes `i`th: of eight, a low nibble and then the high one of the same word, which then need not be kept.
@@ -139,6 +170,61 @@ fn four_more(
         );
     }
     [low, high]
+}
+
+/// Rows 4R to 4R + 3 of 32 columns of nibbles: sixteen instructions multiply, four load, eight unpack, two add up.
+///
+/// They are one piece so that eight registers of activations, the same for all rows, stay where they are: LLVM unpacks words of
+/// other rows meanwhile, until registers are short.
+#[inline(always)]
+fn four_rows<const R: usize>(_: Widening, words: &[Word; 4], a: &[int8x16_t; 8]) -> int32x4_t {
+    let out;
+    // SAFETY: the token proves NEON; the loads are inside of the four words, 64 bytes each.
+    unsafe {
+        asm!(
+            "ldr {w0:q}, [{words}, #16*{r}]",
+            "ldr {w1:q}, [{words}, #16*{r}+64]",
+            "ldr {w2:q}, [{words}, #16*{r}+128]",
+            "ldr {w3:q}, [{words}, #16*{r}+192]",
+            "and {x:v}.16b, {w0:v}.16b, {low:v}.16b",
+            "ushr {w0:v}.16b, {w0:v}.16b, #4",
+            "and {y:v}.16b, {w1:v}.16b, {low:v}.16b",
+            "ushr {w1:v}.16b, {w1:v}.16b, #4",
+            "smull {out:v}.8h, {x:v}.8b, {a0:v}.8b",
+            "smull2 {x:v}.8h, {x:v}.16b, {a0:v}.16b",
+            "smlal {out:v}.8h, {w0:v}.8b, {a4:v}.8b",
+            "smlal2 {x:v}.8h, {w0:v}.16b, {a4:v}.16b",
+            "and {w0:v}.16b, {w2:v}.16b, {low:v}.16b",
+            "ushr {w2:v}.16b, {w2:v}.16b, #4",
+            "smlal {out:v}.8h, {y:v}.8b, {a1:v}.8b",
+            "smlal2 {x:v}.8h, {y:v}.16b, {a1:v}.16b",
+            "smlal {out:v}.8h, {w1:v}.8b, {a5:v}.8b",
+            "smlal2 {x:v}.8h, {w1:v}.16b, {a5:v}.16b",
+            "and {y:v}.16b, {w3:v}.16b, {low:v}.16b",
+            "ushr {w3:v}.16b, {w3:v}.16b, #4",
+            "smlal {out:v}.8h, {w0:v}.8b, {a2:v}.8b",
+            "smlal2 {x:v}.8h, {w0:v}.16b, {a2:v}.16b",
+            "smlal {out:v}.8h, {w2:v}.8b, {a6:v}.8b",
+            "smlal2 {x:v}.8h, {w2:v}.16b, {a6:v}.16b",
+            "smlal {out:v}.8h, {y:v}.8b, {a3:v}.8b",
+            "smlal2 {x:v}.8h, {y:v}.16b, {a3:v}.16b",
+            "smlal {out:v}.8h, {w3:v}.8b, {a7:v}.8b",
+            "smlal2 {x:v}.8h, {w3:v}.16b, {a7:v}.16b",
+            // Two bytes of a row: 16 * 15 * 127 = 30480 fits i16.
+            "addp {out:v}.8h, {out:v}.8h, {x:v}.8h",
+            "saddlp {out:v}.4s, {out:v}.8h",
+            words = in(reg) words.as_ptr(),
+            r = const R,
+            low = in(vreg) vdupq_n_u8(15),
+            a0 = in(vreg) a[0], a1 = in(vreg) a[1], a2 = in(vreg) a[2], a3 = in(vreg) a[3],
+            a4 = in(vreg) a[4], a5 = in(vreg) a[5], a6 = in(vreg) a[6], a7 = in(vreg) a[7],
+            w0 = out(vreg) _, w1 = out(vreg) _, w2 = out(vreg) _, w3 = out(vreg) _,
+            x = out(vreg) _, y = out(vreg) _,
+            out = out(vreg) out,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    out
 }
 
 /// The products of two steps, as in [`four`].
@@ -249,6 +335,29 @@ impl Products for Widening {
         }
     }
     #[inline(always)]
+    fn nibbles(
+        self,
+        words: &[Word; 4],
+        a: &[[i8; 4]; 8],
+        start: [[int32x4_t; 2]; 2],
+    ) -> [[int32x4_t; 2]; 2] {
+        let a = self.ready(a);
+        let sums = [
+            [
+                four_rows::<0>(self, words, &a),
+                four_rows::<1>(self, words, &a),
+            ],
+            [
+                four_rows::<2>(self, words, &a),
+                four_rows::<3>(self, words, &a),
+            ],
+        ];
+        [
+            both!(vaddq_s32, start[0], sums[0]),
+            both!(vaddq_s32, start[1], sums[1]),
+        ]
+    }
+    #[inline(always)]
     fn dot_half(self, w: int8x16_t, a: int8x16_t) -> int32x4_t {
         // SAFETY: the token proves NEON.
         unsafe {
@@ -310,20 +419,6 @@ fn flat<T: Copy>([a, b]: [[T; 2]; 2]) -> [T; 4] {
 #[inline(always)]
 fn pairs<T: Copy>([a, b, c, d]: [T; 4]) -> [[T; 2]; 2] {
     [[a, b], [c, d]]
-}
-
-/// Applies a two-operand intrinsic to both halves.
-macro_rules! both {
-    ($f:ident, $a:expr, $b:expr) => {{
-        let (a, b) = ($a, $b);
-        // SAFETY: the token proves NEON.
-        unsafe { [$f(a[0], b[0]), $f(a[1], b[1])] }
-    }};
-    ($f:ident, $a:expr) => {{
-        let a = $a;
-        // SAFETY: the token proves NEON.
-        unsafe { [$f(a[0]), $f(a[1])] }
-    }};
 }
 
 impl<P: Products> Simd for Neon<P> {
@@ -551,14 +646,7 @@ impl<P: Products> Simd for Neon<P> {
         a: &[[i8; 4]; 8],
         start: [Self::N; 2],
     ) -> [Self::N; 2] {
-        let a = self.0.ready(a);
-        let mut out = start;
-        for half in 0..2 {
-            let codes = nibbles(Eight::new(self, half), words);
-            out[half] = self.0.rows::<8, 2, 8>(&codes, &a, start[half]);
-            fence(self);
-        }
-        out
+        self.0.nibbles(words, a, start)
     }
     #[inline(always)]
     fn both_six<const K: usize>(

@@ -301,6 +301,15 @@ impl<L: Lanes, Q: Tiled, const T: usize> Running<'_, L, Q, T> {
     fn ask(&self, l: L, g: usize) {
         if let Some(chunk) = self.chunk {
             let bytes = const { chunk_bytes::<Q>() / (chunk_blocks::<Q>() * Q::BLOCK / 32) };
+            if L::FROM_WORDS {
+                // So many instructions less that it may ask for a line twice.
+                for line in 0..const { chunk_bytes::<Q>() * 32 / (chunk_blocks::<Q>() * Q::BLOCK) }
+                    .div_ceil(LINE)
+                {
+                    l.prefetch(chunk, AHEAD + g * bytes + line * LINE);
+                }
+                return;
+            }
             for line in g * bytes / LINE..(g + 1) * bytes / LINE {
                 l.prefetch(chunk, AHEAD + line * LINE);
             }
