@@ -75,9 +75,8 @@ pub(crate) trait Simd: Copy {
     const BIAS: u8;
     /// How many tiles four tokens pass together in prefill, 1 or 2: more sums in flight, as long as there are registers for them.
     const TOGETHER: usize = 2;
-    /// The rows of a tile that go by together in decode: all where registers are 64 bytes wide, else eight ([`Eight`]).
-    ///
-    /// [`Eight`]: crate::lanes::Eight
+    /// The rows of a tile that go by together in decode: all where registers are 64 bytes wide, or there are 32 of them
+    /// ([`Sixteen`](crate::lanes::Sixteen)), else eight ([`Eight`]).
     type Lanes: Lanes;
     /// In how many parts a tile's rows go by, 1 or 2.
     const PARTS: usize;
