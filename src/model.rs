@@ -48,6 +48,7 @@ pub struct Transformer {
     config: Config,
     weights: Weights,
     isa: Isa,
+    exact: bool,
 }
 
 /// Which logits a pass returns.
@@ -69,7 +70,20 @@ impl Transformer {
             config,
             weights,
             isa,
+            exact: false,
         }
+    }
+
+    /// Whether long passes too multiply with a scale for every 32 columns, where this instruction set would take coarser ones
+    /// ([`LoadOptions::exact`](crate::load::LoadOptions::exact)). It counts for the states that are made from now on.
+    pub fn set_exact(&mut self, exact: bool) {
+        self.exact = exact;
+    }
+
+    /// Whether long passes multiply with coarse scales.
+    #[must_use]
+    pub fn in_pieces(&self) -> bool {
+        !self.exact && self.isa.takes_pieces()
     }
 
     /// Packs the weights in tiles of sixteen rows, which are multiplied several times as fast, into memory of their own; the pages

@@ -18,6 +18,10 @@
 //!
 //! Integer sums are exact on every instruction set; only f32 arithmetic may differ between them, by rounding.
 //!
+//! Weights in tiles have two products. The *exact* one scales every 32 columns as the format does. That in *pieces*, for many tokens, has
+//! signed bytes with one scale for 256 columns on either side, so that integers are summed over all of them: activations that have
+//! this form too ([`Acts::with_pieces`]) are multiplied so. [`Isa::takes_pieces`] says where that is faster.
+//!
 //! ```
 //! use wattle_kernels::{Acts, Format, Isa, matmul, quantize, scale_len, sum_len};
 //!
@@ -55,6 +59,7 @@ pub use isa::Isa;
 pub use op::acts::{Acts, quantize, scale_len, sum_len};
 pub use op::attend::{Elems, Rows, mix, scores};
 pub use op::norm::rmsnorm;
+pub use op::pieces::{PIECE, piece_len, quantize_pieces};
 pub use op::read::read_all;
 pub use op::rope::{RopeKind, rope};
 pub use op::silu::silu_mul;

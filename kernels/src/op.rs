@@ -3,12 +3,15 @@
 
 pub(crate) mod acts;
 pub(crate) mod attend;
+pub(crate) mod coarse;
 pub(crate) mod exp;
 pub mod flash;
 pub(crate) mod matmul;
 pub(crate) mod norm;
 pub(crate) mod panels;
+pub(crate) mod pieces;
 pub(crate) mod read;
+pub(crate) mod rescale;
 pub(crate) mod rope;
 pub(crate) mod silu;
 pub(crate) mod softmax;

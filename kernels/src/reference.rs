@@ -2,6 +2,10 @@
 //!
 //! Nothing here is fast and nothing here is clever. Tests and benches hold each kernel of each instruction set against it.
 
+mod panels;
+
+pub use panels::{Panels, panels};
+
 use crate::{Format, RopeKind, decode};
 use std::vec;
 use std::vec::Vec;

@@ -163,6 +163,48 @@ pub(crate) trait Simd: Copy {
     ) -> [[Self::F; R]; T] {
         one_by_one(self, codes, w, a, starts)
     }
+    // ---- int8 panels with one scale for a row of a piece: see `op::coarse`
+
+    /// Whether products of many tokens take them, where nobody asks for the exact form: measured, tier by tier.
+    const COARSE: bool = false;
+    /// `(code ^ flip) * f + base` of each byte, over `2^shift`, rounded (ties up) and saturated to a signed byte; `f`, `base` and `flip`
+    /// are integers of each row: 0 to 255, within i16, and 0 to 255. The sum is within i16 too; `shift` is 1 to 8.
+    #[inline(always)]
+    fn rescale<const J: usize>(
+        self,
+        codes: [Self::B; J],
+        f: Self::F,
+        base: Self::F,
+        flip: Self::F,
+        shift: u32,
+    ) -> [Self::B; J] {
+        rescale_by_one(self, codes, f, base, flip, shift)
+    }
+    /// Lays 32 columns of four tokens out for `block`.
+    #[inline(always)]
+    fn lay(self, q: [&[i8; 32]; 4], out: &mut Fours) {
+        for (t, q) in q.into_iter().enumerate() {
+            for (out, q) in out.iter_mut().zip(q.as_chunks::<4>().0) {
+                out[t] = *q;
+            }
+        }
+    }
+    /// `sums += d * da * (w . a)` of eight rows and `4 Q` tokens: `w` are the groups of a piece as `store_codes` stored them, of
+    /// signed bytes with [`Simd::BIAS`] added, and `a` as many as `lay` laid out. The sums are in an order that `settle` undoes.
+    #[inline(always)]
+    fn block<const Q: usize>(
+        self,
+        w: &[[[u8; 32]; 8]],
+        a: [&[Fours]; Q],
+        da: [&FourScales; Q],
+        d: &[f32; 8],
+        sums: &mut [[[f32; 8]; 4]; Q],
+    ) {
+        block_by_rows(self, w, a, da, d, sums);
+    }
+    /// Puts sums of four tokens in order: token by token, row by row.
+    #[inline(always)]
+    fn settle(self, _sums: &mut [[f32; 8]; 4]) {}
     /// A little-endian u32 a row.
     fn load_n(self, x: &[u8; 32]) -> Self::N;
     /// A little-endian u16 a row.
@@ -258,6 +300,72 @@ pub(crate) fn one_by_one<S: Simd, const R: usize, const T: usize, const J: usize
             Codes::I8 => s.rows_i8(&w, a[t], start),
         })
     }))
+}
+
+/// 32 columns of four tokens: for each four columns, those of each token.
+pub(crate) type Fours = [[[i8; 4]; 4]; 8];
+
+/// What goes with a piece of four tokens.
+#[derive(Clone, Copy)]
+pub(crate) struct FourScales {
+    /// Scales.
+    pub(crate) d: [f32; 4],
+    /// What the products start from, so that their sum is that of weights without [`Simd::BIAS`].
+    pub(crate) starts: [i32; 4],
+}
+
+/// [`Simd::rescale`], byte by byte.
+#[inline(always)]
+pub(crate) fn rescale_by_one<S: Simd, const J: usize>(
+    s: S,
+    codes: [S::B; J],
+    f: S::F,
+    base: S::F,
+    flip: S::F,
+    shift: u32,
+) -> [S::B; J] {
+    let mut rows = [[0.0; 8]; 3];
+    s.store(f, &mut rows[0]);
+    s.store(base, &mut rows[1]);
+    s.store(flip, &mut rows[2]);
+    let [f, base, flip] = rows.map(|x| each!(32, |i| x[i / 4] as i32));
+    each!(J, |j| {
+        let mut code = [0; 32];
+        s.store_b(codes[j], &mut code);
+        for i in 0..32 {
+            let x = (i32::from(code[i]) ^ flip[i]) * f[i] + base[i];
+            let rounded = (x + (1 << (shift - 1))) >> shift;
+            code[i] = (rounded.clamp(-128, 127) as i8).cast_unsigned();
+        }
+        s.bytes(&code)
+    })
+}
+
+/// [`Simd::block`] by `rows_i8`, group by group.
+#[inline(always)]
+pub(crate) fn block_by_rows<S: Simd, const Q: usize>(
+    s: S,
+    w: &[[[u8; 32]; 8]],
+    a: [&[Fours]; Q],
+    da: [&FourScales; Q],
+    d: &[f32; 8],
+    sums: &mut [[[f32; 8]; 4]; Q],
+) {
+    for q in 0..Q {
+        let mut acc = each!(4, |t| s.start(da[q].starts[t], 1));
+        for (w, a) in w.iter().zip(a[q]) {
+            let w = each!(8, |j| s.bytes(&w[j]));
+            for t in 0..4 {
+                acc[t] = s.rows_i8(&w, &each!(8, |j| a[j][t]), acc[t]);
+            }
+        }
+        let d = s.load(d);
+        for t in 0..4 {
+            let scale = s.mul(d, s.splat(da[q].d[t]));
+            let sum = s.fma(s.to_f(acc[t]), scale, s.load(&sums[q][t]));
+            s.store(sum, &mut sums[q][t]);
+        }
+    }
 }
 
 #[cfg(test)]

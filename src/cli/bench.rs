@@ -71,6 +71,9 @@ pub(crate) struct Args {
     /// Use the weights as they lie in the file
     #[arg(long)]
     no_repack: bool,
+    /// Multiply long prompts with a scale for every 32 weights too, as single tokens
+    #[arg(long)]
+    exact: bool,
     /// Keep packed weights in files in DIR, as large as the model, for a faster start next time; safe to delete at any time
     #[arg(long, value_name = "DIR")]
     pack_cache: Option<PathBuf>,

@@ -37,6 +37,9 @@ pub(crate) struct ModelArgs {
     /// Use the weights as they lie in the file: slower, but other processes can share them
     #[arg(long)]
     no_repack: bool,
+    /// Multiply long prompts with a scale for every 32 weights too, as single tokens: slower on ARM, and for comparisons
+    #[arg(long)]
+    exact: bool,
     /// Keep packed weights in files in DIR, as large as the model, for a faster start next time; safe to delete at any time
     #[arg(long, value_name = "DIR")]
     pack_cache: Option<PathBuf>,
@@ -82,6 +85,7 @@ impl ModelArgs {
             &LoadOptions {
                 threads: self.threads,
                 no_repack: self.no_repack,
+                exact: self.exact,
                 pack_cache: self.pack_cache.clone(),
                 ..LoadOptions::default()
             },

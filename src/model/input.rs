@@ -37,10 +37,10 @@ impl<'a> Input<'a> {
 }
 
 impl InputBuffer {
-    pub(crate) fn new(batch: usize, n_embd: usize) -> Result<Self> {
+    pub(crate) fn new(batch: usize, n_embd: usize, pieces: bool) -> Result<Self> {
         Ok(Self {
             rows: zeros(&[batch, n_embd])?,
-            acts: ActBuffer::new(batch, n_embd)?,
+            acts: ActBuffer::new(batch, n_embd, pieces)?,
         })
     }
 
@@ -55,7 +55,7 @@ impl InputBuffer {
         let cols = weight.len();
         let rows = &mut self.rows[..x.len()];
         let each = step.block(x.len() / cols, cols);
-        let blocks = self.acts.blocks(rows.len(), cols, each);
+        let blocks = self.acts.blocks(step.tokens, rows.len(), cols, each);
         let mut y = y.map(|y| y.chunks(each * cols));
         let parts = x
             .chunks_mut(each * cols)

@@ -10,7 +10,8 @@
 //!
 //! The gate and up phase fills [patches], which the next step turns into hidden rows. The down phase of many tokens goes by output
 //! rows; that of few, who wait for the weights, fills patches too. Either adds the experts of a token in the order of their numbers:
-//! a token's sum never depends on who else is in the batch.
+//! a token's sum never depends on who else is in the batch, but for one thing: in a pass that has [pieces](super::acts), an expert
+//! with few tokens is multiplied exactly, and one with more in pieces.
 
 mod patches;
 
@@ -180,7 +181,7 @@ impl Moe {
         let int8 = [&self.gate, &self.up].map(|stack| stack.format().needs_int8());
         let floats = int8.contains(&false) || step.watch.is_some();
         let each = step.block(choice.len(), width);
-        let blocks = acts.blocks(input.len(), width, each);
+        let blocks = acts.blocks(step.tokens, input.len(), width, each);
         let parts = input.chunks_mut(each * width).zip(choice.chunks(each));
         step.pool
             .parts(parts.zip(blocks), |((input, choice), mut acts)| {

@@ -2,7 +2,7 @@
 
 use super::Transformer;
 
-use super::acts::ActBuffer;
+use super::acts::{ActBuffer, LEAST_TOKENS};
 use super::attention::AttentionWork;
 use super::cache::{Cache, CacheType};
 use super::config::{Config, Heads};
@@ -117,6 +117,7 @@ impl Transformer {
         let (config, weights) = (&self.config, &self.weights);
         let batch = batch.min(context);
         let width = config.heads.cache_width();
+        let pieces = self.in_pieces() && batch >= LEAST_TOKENS;
         let caches = weights
             .layers
             .iter()
@@ -129,8 +130,8 @@ impl Transformer {
                 "a row of the embedding".into()
             })?,
             angles: Angles::new(config.rope.pairs(), batch)?,
-            input: InputBuffer::new(batch, config.n_embd)?,
-            acts: ActBuffer::new(batch, widest_input(config, weights))?,
+            input: InputBuffer::new(batch, config.n_embd, pieces)?,
+            acts: ActBuffer::new(batch, widest_input(config, weights), pieces)?,
             attention: AttentionWork::new(config, batch, q_lora_rank(weights), context)?,
             ffn: FfnWork::new(config, &weights.layers, batch)?,
         };

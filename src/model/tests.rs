@@ -280,7 +280,7 @@ proptest! {
         b.prepare(pool.threads(), &model.config).expect("scratch");
         b.angles.fill(&model.config, 0, tokens);
         let mut got = vec![0.0; tokens * N_EMBD];
-        let mut int8 = super::acts::ActBuffer::new(tokens, N_EMBD).expect("room");
+        let mut int8 = super::acts::ActBuffer::new(tokens, N_EMBD, true).expect("room");
         int8.quantize(step, &x, N_EMBD);
         let input = super::input::Input { rows: &x, int8: &int8, cols: N_EMBD };
         model.weights.layers[0].attention.forward(

@@ -7,8 +7,9 @@
 //!
 //! It has more than 400 lines because the vocabulary has as many operations, each a few lines here.
 
+use crate::isa::neon_rescale::rescale;
 use crate::lanes::Eight;
-use crate::simd::{Simd, SimdOp, one_by_one};
+use crate::simd::{FourScales, Fours, Simd, SimdOp, block_by_rows, one_by_one};
 use crate::tile::Codes;
 use core::arch::aarch64::*;
 
@@ -56,6 +57,34 @@ pub(super) trait Products: Copy {
     ) -> [[[float32x4_t; 2]; R]; T] {
         one_by_one(Neon(self), codes, w, a, starts)
     }
+    /// See [`Simd::COARSE`].
+    const COARSE: bool = false;
+    /// See [`Simd::lay`]: `st4` stores words of four registers in turns.
+    #[inline(always)]
+    fn lay(self, q: [&[i8; 32]; 4], out: &mut Fours) {
+        for (half, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            // SAFETY: the token proves NEON; the arrays are as long as the loads and the store.
+            unsafe {
+                let [a, b, c, d] = q.map(|q| vld1q_s32(q.as_ptr().add(16 * half).cast()));
+                vst4q_s32(out.as_mut_ptr().cast(), int32x4x4_t(a, b, c, d));
+            }
+        }
+    }
+    /// See [`Simd::block`].
+    #[inline(always)]
+    fn block<const Q: usize>(
+        self,
+        w: &[[[u8; 32]; 8]],
+        a: [&[Fours]; Q],
+        da: [&FourScales; Q],
+        d: &[f32; 8],
+        sums: &mut [[[f32; 8]; 4]; Q],
+    ) {
+        block_by_rows(Neon(self), w, a, da, d, sums);
+    }
+    /// See [`Simd::settle`].
+    #[inline(always)]
+    fn settle(self, _sums: &mut [[f32; 8]; 4]) {}
 }
 
 impl Neon {
@@ -367,6 +396,38 @@ impl<P: Products> Simd for Neon<P> {
         starts: [i32; T],
     ) -> [[Self::F; R]; T] {
         self.0.products(codes, w, a, starts)
+    }
+    const COARSE: bool = P::COARSE;
+    #[inline(always)]
+    fn rescale<const J: usize>(
+        self,
+        codes: [Self::B; J],
+        f: Self::F,
+        base: Self::F,
+        flip: Self::F,
+        shift: u32,
+    ) -> [Self::B; J] {
+        // SAFETY: the token proves NEON.
+        unsafe { rescale(codes, f, base, flip, shift) }
+    }
+    #[inline(always)]
+    fn lay(self, q: [&[i8; 32]; 4], out: &mut Fours) {
+        self.0.lay(q, out);
+    }
+    #[inline(always)]
+    fn block<const Q: usize>(
+        self,
+        w: &[[[u8; 32]; 8]],
+        a: [&[Fours]; Q],
+        da: [&FourScales; Q],
+        d: &[f32; 8],
+        sums: &mut [[[f32; 8]; 4]; Q],
+    ) {
+        self.0.block(w, a, da, d, sums);
+    }
+    #[inline(always)]
+    fn settle(self, sums: &mut [[f32; 8]; 4]) {
+        self.0.settle(sums);
     }
     #[inline(always)]
     fn load_n(self, x: &[u8; 32]) -> Self::N {

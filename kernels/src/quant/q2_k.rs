@@ -120,6 +120,7 @@ impl Tiled for Q2K {
     const HALVES: bool = true;
     const MIN: bool = true;
     const ABOVE: u8 = 0;
+    const RANGE: (i32, i32) = (0, 3);
     const ONCE: bool = false;
 
     #[inline(always)]

@@ -148,6 +148,7 @@ impl Tiled for Q3K {
     const HALVES: bool = true;
     const MIN: bool = false;
     const ABOVE: u8 = 4;
+    const RANGE: (i32, i32) = (-4, 3);
     const ONCE: bool = false;
 
     #[inline(always)]

@@ -71,6 +71,7 @@ impl Tiled for Q4_0 {
     const HALVES: bool = false;
     const MIN: bool = false;
     const ABOVE: u8 = 8;
+    const RANGE: (i32, i32) = (-8, 7);
     const ONCE: bool = true;
 
     #[inline(always)]

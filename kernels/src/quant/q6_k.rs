@@ -134,6 +134,7 @@ impl Tiled for Q6K {
     const HALVES: bool = true;
     const MIN: bool = false;
     const ABOVE: u8 = 32;
+    const RANGE: (i32, i32) = (-32, 31);
     const ONCE: bool = false;
 
     #[inline(always)]

@@ -47,6 +47,7 @@ impl Bencher<'_> {
             os::confine(&plan.cores);
             let options = LoadOptions {
                 no_repack: plan.args.no_repack,
+                exact: plan.args.exact,
                 pack_cache: plan.args.pack_cache.clone(),
                 ..LoadOptions::default()
             };

@@ -33,7 +33,7 @@ fn attention(model: &Transformer, threads: usize, x: &[f32], pieces: &[usize]) -
         b.angles.fill(&model.config, past, tokens);
         let range = past * N_EMBD..(past + tokens) * N_EMBD;
         let rows = &x[range.clone()];
-        let mut int8 = ActBuffer::new(tokens, N_EMBD).expect("room");
+        let mut int8 = ActBuffer::new(tokens, N_EMBD, true).expect("room");
         int8.quantize(step, rows, N_EMBD);
         let (int8, cols) = (&int8, N_EMBD);
         model.weights.layers[0].attention.forward(
