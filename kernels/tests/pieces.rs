@@ -129,9 +129,9 @@ fn a_panel_is_as_near_to_its_weights_as_it_says() {
                 format.name()
             );
         }
-        // Rounding alone has a third of a quarter.
+        // Rounding alone has a mean square of 1/12.
         let mean = sum / (rows * cols) as f64;
-        assert!(panels.slack < 0.9, "{}: {}", format.name(), panels.slack);
+        assert!(panels.slack < 1.3, "{}: {}", format.name(), panels.slack);
         assert!(mean < 0.15, "{}: mean square {mean}", format.name());
     }
 }

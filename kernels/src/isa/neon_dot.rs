@@ -4,7 +4,7 @@
 //! one line of inline assembly, which the register allocator handles like any other instruction.
 
 use super::neon::{Neon, Products};
-use crate::simd::{FourScales, Fours, SimdOp, unrolled};
+use crate::simd::{FourScales, Fours, SimdOp, each, unrolled};
 use core::arch::{aarch64::*, asm};
 
 /// Products by `sdot`.
@@ -78,6 +78,24 @@ fn sdot_lane<const L: i32>(_: Sdot, mut acc: int32x4_t, w: int8x16_t, a: int8x16
     acc
 }
 
+/// The bits of [`MAGIC`], from memory each time: copies of a register would take the pipes of the products, of which the sums of a
+/// block have sixteen.
+#[inline(always)]
+pub(super) fn magic(_: Sdot) -> int32x4_t {
+    const FROM: &[f32; 4] = &[MAGIC; 4];
+    let out;
+    // SAFETY: the token proves NEON; the array is as long as the load.
+    unsafe {
+        asm!(
+            "ldr {out:q}, [{from}]",
+            out = out(vreg) out,
+            from = in(reg) FROM.as_ptr(),
+            options(nostack, readonly, preserves_flags),
+        );
+    }
+    out
+}
+
 /// [`MAGIC`] and the sum that was added to its bits, as f32.
 #[inline(always)]
 pub(super) fn without_magic(x: int32x4_t) -> float32x4_t {
@@ -98,17 +116,17 @@ impl Products for Sdot {
         d: &[f32; 8],
         sums: &mut [[[f32; 8]; 4]; Q],
     ) {
-        let a = a.map(|a| &a[..w.len()]);
-        // SAFETY: the token proves NEON; the arrays are as long as the loads and stores.
+        // After this, no step asks whether there is another.
+        let a = a.map(|a| a[..w.len()].as_ptr());
+        // SAFETY: the token proves NEON; the arrays are as long as the loads and stores, and there are as many groups of `a` as of `w`.
         unsafe {
-            let magic = vreinterpretq_s32_f32(vdupq_n_f32(MAGIC));
-            let mut acc = [[[magic; 2]; 4]; Q];
+            let mut acc = each!(Q, |_q| each!(4, |_t| each!(2, |_half| magic(self))));
             for (g, w) in w.iter().enumerate() {
                 unrolled!(j in [0, 1, 2, 3, 4, 5, 6, 7] {
                     let w = w[j].as_ptr().cast();
                     let w = [vld1q_s8(w), vld1q_s8(w.add(16))];
                     for q in 0..Q {
-                        let a = vld1q_s8(a[q][g][j].as_ptr().cast());
+                        let a = vld1q_s8(a[q].add(g).cast::<i8>().add(16 * j));
                         for half in 0..2 {
                             acc[q][0][half] = sdot_lane::<0>(self, acc[q][0][half], w[half], a);
                             acc[q][1][half] = sdot_lane::<1>(self, acc[q][1][half], w[half], a);

@@ -15,7 +15,7 @@
 //! Its intrinsic is not stable in Rust 1.95, so `smmla` is one line of inline assembly, as `sdot` is.
 
 use super::neon::{Neon, Products};
-use super::neon_dot::{MAGIC, NeonDot, Sdot, without_magic};
+use super::neon_dot::{MAGIC, NeonDot, Sdot, magic, without_magic};
 use crate::simd::{FourScales, Fours, SimdOp, each, unrolled};
 use crate::tile::Codes;
 use core::arch::{aarch64::*, asm};
@@ -129,18 +129,18 @@ impl Products for I8mm {
         d: &[f32; 8],
         sums: &mut [[[f32; 8]; 4]; Q],
     ) {
-        let a = a.map(|a| &a[..w.len()]);
-        // SAFETY: the token proves NEON; the arrays are as long as the loads and stores.
+        // After this, no step asks whether there is another.
+        let a = a.map(|a| a[..w.len()].as_ptr());
+        // SAFETY: the token proves NEON; the arrays are as long as the loads and stores, and there are as many groups of `a` as of `w`.
         unsafe {
-            let magic = vreinterpretq_s32_f32(vdupq_n_f32(MAGIC));
             // Of four tokens, of two rows, of two tokens.
-            let mut acc = [[[magic; 2]; 4]; Q];
+            let mut acc = each!(Q, |_q| each!(4, |_two| each!(2, |_t| magic(self.0))));
             for (g, w) in w.iter().enumerate() {
                 unrolled!(e in [0, 1, 2, 3] {
                     let w = w[2 * e].as_ptr().cast::<i8>();
                     let w = each!(4, |two| vld1q_s8(w.add(16 * two)));
                     for q in 0..Q {
-                        let a = a[q][g][2 * e].as_ptr().cast::<i8>();
+                        let a = a[q].add(g).cast::<i8>().add(32 * e);
                         let a = [vld1q_s8(a), vld1q_s8(a.add(16))];
                         for two in 0..4 {
                             for t in 0..2 {

@@ -12,7 +12,7 @@
 //!           for each piece                      64 steps of four columns: two loads of weights, two of activations, 16 products
 //! ```
 //!
-//! What it costs: `T` is at most 0.8 of its last place off, where the largest weight of the piece is 127. A product of few tokens has
+//! What it costs: a weight is at most one unit off (`Q2_K` 1.25), where 127 units are the largest weight of the piece. A product of few tokens has
 //! no use for panels and stays exact, so that a token's result depends on whether more than a few share the pass.
 
 use core::marker::PhantomData;

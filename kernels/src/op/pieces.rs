@@ -80,8 +80,7 @@ fn piece<S: Simd>(s: S, x: &[[f32; 8]], q: &mut [i8]) -> [f32; 2] {
             flaw[i] = s.fma(x, s.splat(0.0), flaw[i]);
         }
     }
-    let of_two = |x: [S::F; 4]| [s.max(x[0], x[1]), s.max(x[2], x[3])];
-    let [a, b] = of_two(largest);
+    let [a, b] = each!(2, |i| s.max(largest[2 * i], largest[2 * i + 1]));
     let largest = s.max_lane(s.max(a, b));
     let flaw = s.sum(s.add(s.add(flaw[0], flaw[1]), s.add(flaw[2], flaw[3])));
     let d = largest / 127.0;

@@ -96,32 +96,34 @@ const fn codes<Q: Tiled>() -> (f32, f32) {
 /// `D` of a piece: of the groups whose scales are these, of the first and of the last 16 columns.
 #[inline(always)]
 pub(super) fn largest<S: Simd, Q: Tiled>(s: S, low: &[Scales], high: &[Scales]) -> S::F {
-    let (mut most, mut flaw) = (s.splat(LEAST), s.splat(0.0));
-    let take = |most, flaw, scales: &Scales| {
-        let (d, m) = (s.load(&scales.d), s.load(&scales.m));
-        let size = if Q::MIN {
-            let end = |x: i32| s.abs(s.add(m, s.mul(d, s.splat(x as f32))));
-            let size = s.max(end(Q::RANGE.0), end(Q::RANGE.1));
-            let step = const { (1_u32 << shift::<Q>()) as f32 / 255.0 };
-            s.max(
-                s.mul(size, s.splat(1.0 / 127.0)),
-                s.mul(s.abs(d), s.splat(step)),
-            )
-        } else {
-            s.mul(s.abs(d), s.splat(const { size_of_d::<Q>() }))
-        };
-        // Zero times an infinity or NaN is NaN, which a maximum may lose.
-        let zero = if Q::MIN { s.add(m, d) } else { d };
-        let zero = s.mul(zero, s.splat(0.0));
-        (s.max(most, size), s.add(flaw, zero))
-    };
+    let mut most = [s.splat(LEAST), s.splat(0.0)];
     for (low, high) in low.iter().zip(high) {
-        (most, flaw) = take(most, flaw, low);
+        most = with::<S, Q>(s, most, low);
         if Q::HALVES {
-            (most, flaw) = take(most, flaw, high);
+            most = with::<S, Q>(s, most, high);
         }
     }
-    s.add(most, flaw)
+    s.add(most[0], most[1])
+}
+
+/// The largest so far, and zeros, or NaN where a scale is none, with those of some more columns.
+#[inline(always)]
+fn with<S: Simd, Q: Tiled>(s: S, [most, flaw]: [S::F; 2], scales: &Scales) -> [S::F; 2] {
+    let d = s.load(&scales.d);
+    let (size, of_both) = if Q::MIN {
+        let m = s.load(&scales.m);
+        let low = s.add(m, s.mul(d, s.splat(Q::RANGE.0 as f32)));
+        let high = s.add(m, s.mul(d, s.splat(Q::RANGE.1 as f32)));
+        let size = s.mul(s.max(s.abs(low), s.abs(high)), s.splat(1.0 / 127.0));
+        let step = const { (1_u32 << shift::<Q>()) as f32 / 255.0 };
+        let step = s.mul(s.abs(d), s.splat(step));
+        (s.max(size, step), s.add(m, d))
+    } else {
+        (s.mul(s.abs(d), s.splat(const { size_of_d::<Q>() })), d)
+    };
+    // Zero times an infinity or NaN is NaN, which a maximum may lose.
+    let flawed = s.mul(of_both, s.splat(0.0));
+    [s.max(most, size), s.add(flaw, flawed)]
 }
 
 /// The codes of a group, plain, become signed bytes over `D`, biased and in the order in which [`Simd::block`] wants them. `inverse` is
