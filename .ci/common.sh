@@ -2,6 +2,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+# Nothing is built twice here, and what is made for the next build, or for a debugger, makes this one slower.
+export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=none CARGO_PROFILE_TEST_DEBUG=none
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=1 INSTA_UPDATE=no
 : "${CI_START:=$(date +%s)}"
 export CI_START

@@ -6,7 +6,11 @@
 //! since a model run without some of its weights is silently wrong.
 
 mod deepseek2;
+mod deepseek32;
 mod llama;
+mod minicpm3;
+mod mla;
+mod plm;
 mod qwen2;
 mod rope;
 mod source;
@@ -29,7 +33,14 @@ struct Recipe {
 }
 
 /// The architectures that wattle knows.
-const RECIPES: &[Recipe] = &[deepseek2::RECIPE, llama::RECIPE, qwen2::RECIPE];
+const RECIPES: &[Recipe] = &[
+    deepseek2::RECIPE,
+    deepseek32::RECIPE,
+    llama::RECIPE,
+    minicpm3::RECIPE,
+    plm::RECIPE,
+    qwen2::RECIPE,
+];
 
 /// Names of the architectures that wattle knows, as `general.architecture` writes them.
 pub fn names() -> impl Iterator<Item = &'static str> {

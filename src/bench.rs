@@ -12,11 +12,11 @@
 //! no special token, which llama-bench puts first where a model wants it; it costs the same.
 
 use core::ops::ControlFlow;
-use core::time::Duration;
 use std::time::Instant;
 
 use crate::error::Result;
 use crate::generate::Forward;
+use crate::meter::energy::Timing;
 use crate::meter::record::Test;
 use crate::sample::Pcg32;
 
@@ -53,7 +53,7 @@ impl<M: Forward> Bench<M> {
         test: Test,
         go_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<bool> {
-        self.begin(0, go_on)?;
+        self.prepare(0, go_on)?;
         let short = Test {
             generated: test.generated.min(1),
             depth: 0,
@@ -62,7 +62,7 @@ impl<M: Forward> Bench<M> {
         Ok(self.timed(short, go_on)?.is_some())
     }
 
-    /// Runs `test` once. Its time; `None` when it was stopped.
+    /// Runs `test` once. When it began and ended; `None` when it was stopped.
     ///
     /// # Errors
     /// As [`warm_up`](Self::warm_up).
@@ -70,15 +70,23 @@ impl<M: Forward> Bench<M> {
         &mut self,
         test: Test,
         go_on: &mut dyn FnMut() -> ControlFlow<()>,
-    ) -> Result<Option<Duration>> {
-        if !self.begin(test.depth, go_on)? {
+    ) -> Result<Option<Timing>> {
+        if !self.prepare(test.depth, go_on)? {
             return Ok(None);
         }
         self.timed(test, go_on)
     }
 
-    /// Makes the sequence one of `depth` tokens. Returns whether it was not stopped.
-    fn begin(&mut self, depth: usize, go_on: &mut dyn FnMut() -> ControlFlow<()>) -> Result<bool> {
+    /// Makes the sequence one of `depth` tokens, as [`repetition`](Self::repetition) does where it is not one yet: whoever marks the
+    /// begin of what is timed does this first. Returns whether it was not stopped.
+    ///
+    /// # Errors
+    /// As [`warm_up`](Self::warm_up).
+    pub fn prepare(
+        &mut self,
+        depth: usize,
+        go_on: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<bool> {
         if self.deep != depth || self.model.len() < depth {
             self.model.clear();
             self.deep = 0;
@@ -97,20 +105,27 @@ impl<M: Forward> Bench<M> {
         &mut self,
         test: Test,
         go_on: &mut dyn FnMut() -> ControlFlow<()>,
-    ) -> Result<Option<Duration>> {
+    ) -> Result<Option<Timing>> {
         let tokens = self.tokens(test.tokens());
         let (prompt, generated) = tokens.split_at(test.prompt);
-        let start = Instant::now();
+        let begin = Instant::now();
         if !self.prompt(prompt, go_on)? {
             return Ok(None);
         }
+        let prompt_end = Instant::now();
         for token in generated.chunks(1) {
             if go_on().is_break() {
                 return Ok(None);
             }
             self.model.last(token)?;
         }
-        Ok(Some(start.elapsed()))
+        Ok(Some(Timing {
+            begin,
+            prompt: test.prompt,
+            prompt_end,
+            generated: test.generated,
+            end: Instant::now(),
+        }))
     }
 
     /// Runs a prompt. Returns whether it was not stopped.

@@ -18,8 +18,12 @@ use wattle::{Error, Result, demo};
 
 mod answer;
 mod bench;
+mod boards;
 mod chat;
+mod choice;
 mod corpus;
+mod doctor;
+mod energy;
 mod imatrix;
 mod input;
 mod inspect;
@@ -27,13 +31,16 @@ mod interrupt;
 mod model;
 mod npy;
 mod perplexity;
+mod power;
 mod progress;
 mod quantize;
 mod run;
 mod sampling;
 mod score;
 mod synth;
+mod table;
 mod tokenize;
+mod tune;
 
 macro_rules! subcommands {
     ($($(#[$doc:meta])* $name:ident = $file:ident,)+) => {
@@ -57,6 +64,8 @@ subcommands! {
     Run = run,
     /// Measure how fast a model runs, as llama-bench does
     Bench = bench,
+    /// Show what this machine draws, how hot it is, and whether it is throttled
+    Power = power,
     /// Say how probable a text is, token by token
     Score = score,
     /// Measure how well a model predicts a text, and how far it is from another model
@@ -71,6 +80,12 @@ subcommands! {
     Quantize = quantize,
     /// Write random weights in the shape of a real model, to measure speed with
     Synth = synth,
+    /// Say which boards are known, and which this one is
+    Boards = boards,
+    /// Check this machine: kernels, cores, memory, storage, throttling, sensors, and what runs on it
+    Doctor = doctor,
+    /// Find the threads, cores and clocks that run a model fastest, or on the fewest joules
+    Tune = tune,
 }
 
 /// DeepSeek-style language models from GGUF files on small machines.
@@ -144,6 +159,7 @@ const ONE_DASH: &[(&str, &str)] = &[
     ("-cnv", "--cnv"),
     ("-no-cnv", "--no-cnv"),
     ("-ctk", "--cache-type"),
+    ("-ctv", "--cache-type"),
     ("-pg", "--pg"),
     ("-ub", "--ubatch-size"),
     ("-st", "--single-turn"),

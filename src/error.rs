@@ -98,6 +98,11 @@ pub enum Error {
         /// How it failed, and with what words.
         what: String,
     },
+    /// A file of the user's own settings cannot be used.
+    Settings {
+        /// The file, what is wrong in it, and what was expected.
+        what: String,
+    },
     /// The machine refused something that the run needs (threads, affinity, ...).
     Machine {
         /// What failed, and what to do.
@@ -266,7 +271,7 @@ impl fmt::Display for Error {
                 limit.as_secs()
             ),
             Self::Program { path, what } => write!(f, "{}: {what}", path.display()),
-            Self::Machine { what } => f.write_str(what),
+            Self::Settings { what } | Self::Machine { what } => f.write_str(what),
         }
     }
 }

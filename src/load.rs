@@ -28,6 +28,10 @@ pub struct LoadOptions {
     /// Multiplies with the rows of the mapped file, instead of packing them in tiles: slower, but a second process shares them,
     /// and under memory pressure the system drops them instead of this process.
     pub no_repack: bool,
+    /// Multiplies a long prompt, in passes of 64 tokens and more, with a scale for every 256 weights and every 256 activations, on
+    /// instruction sets where that is faster ([`Isa::takes_pieces`]): ARM with dot products. Without it, as single tokens always, with a scale
+    /// for every 32 of either. Logits are less exact then, and depend a little on how a prompt is cut into passes.
+    pub coarse: bool,
     /// A folder for files of packed weights, as large as the model. The first load leaves one there, which later loads map in a
     /// fraction of the time; each model file, and each change of it, has its own. They may be deleted at any time.
     pub pack_cache: Option<PathBuf>,
@@ -82,6 +86,7 @@ impl Model {
         let pool = Pool::new(options.threads)?;
         let gguf = gguf()?;
         let mut transformer = arch::build(&gguf, isa, Loader::new(&pool))?;
+        transformer.set_coarse(options.coarse);
         let pack_cache = match &options.pack_cache {
             Some(folder) => {
                 let name = gguf.path().file_stem().unwrap_or_default();

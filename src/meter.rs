@@ -5,16 +5,20 @@
 //! bound by arithmetic; it has a rate in tokens only.
 //!
 //! [`Speed`] is what a generation says of itself at its end. For measurements there are [`Samples`] of repetitions, the
-//! [`Roofline`] that they are held against, the [`record`] of a test, and [`export`] to write records.
+//! [`Roofline`] that they are held against, the [`energy`] that they cost, the [`record`] of a test, and [`export`] to write records.
 
 use core::fmt;
 use core::time::Duration;
 
 mod against;
+pub mod energy;
 pub mod export;
+pub mod pareto;
+pub mod plot;
 pub mod record;
 mod roofline;
 mod samples;
+pub mod storage;
 mod time;
 
 pub use against::{Against, Way};

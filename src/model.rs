@@ -31,8 +31,10 @@ use std::path::Path;
 
 use wattle_kernels::Isa;
 
+pub use absorb::split_bytes;
 pub use cache::CacheType;
-use config::Config;
+use config::{Config, Heads};
+use matrix::Matrix;
 pub use pack::{PackCache, PackState};
 pub(crate) use router::MAX_GROUPS;
 pub use state::State;
@@ -48,6 +50,7 @@ pub struct Transformer {
     config: Config,
     weights: Weights,
     isa: Isa,
+    coarse: bool,
 }
 
 /// Which logits a pass returns.
@@ -69,7 +72,20 @@ impl Transformer {
             config,
             weights,
             isa,
+            coarse: false,
         }
+    }
+
+    /// Whether long passes may multiply with coarse scales, where this instruction set is faster with them
+    /// ([`LoadOptions::coarse`](crate::load::LoadOptions::coarse)). It counts for the states that are made from now on.
+    pub fn set_coarse(&mut self, coarse: bool) {
+        self.coarse = coarse;
+    }
+
+    /// Whether long passes multiply with coarse scales.
+    #[must_use]
+    pub fn in_pieces(&self) -> bool {
+        self.coarse && self.isa.takes_pieces()
     }
 
     /// Packs the weights in tiles of sixteen rows, which are multiplied several times as fast, into memory of their own; the pages
@@ -107,10 +123,15 @@ impl Transformer {
         self.isa
     }
 
-    /// Bytes that a token takes in the caches of all layers, which decoding every later token reads.
+    /// Bytes that a token takes in the caches of all layers, which decoding every later token reads; with sparse attention at
+    /// most, and what it finds rows by is not counted.
     #[must_use]
     pub fn cache_row_bytes(&self, cache: CacheType) -> u64 {
-        (self.weights.layers.len() * self.config.heads.cache_width() * cache.bytes()) as u64
+        let bytes = match self.config.heads {
+            Heads::Mla(heads) => cache.latent_bytes(heads.kv_lora_rank, heads.rope),
+            Heads::Gqa(_) => cache.row_bytes(self.config.heads.cache_width()),
+        };
+        (self.weights.layers.len() * bytes) as u64
     }
 
     /// Bytes of weights that decoding one token reads; the cache is not counted.
@@ -128,6 +149,7 @@ impl Transformer {
             };
             bytes += match &layer.ffn {
                 Ffn::Dense(gated) => gated.n_bytes(),
+                Ffn::Squared(squared) => squared.up.n_bytes() + squared.down.n_bytes(),
                 Ffn::Moe(moe) => {
                     let expert =
                         moe.gate.bytes_each() + moe.up.bytes_each() + moe.down.bytes_each();
@@ -147,7 +169,11 @@ impl Mla {
             Query::LowRank { a, b, .. } => a.n_bytes() + b.n_bytes(),
         };
         let heads = self.k_b.count() * (self.k_b.bytes_each() + self.v_b.bytes_each());
-        query + self.kv_a.n_bytes() + heads + self.output.n_bytes()
+        let indexer = self.indexer.as_ref().map_or(0, |indexer| {
+            let all = [&indexer.q_b, &indexer.k, &indexer.weights];
+            all.map(Matrix::n_bytes).iter().sum()
+        });
+        query + self.kv_a.n_bytes() + heads + indexer + self.output.n_bytes()
     }
 }
 

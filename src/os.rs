@@ -9,11 +9,13 @@
 //! - [`Queue`]: gives out numbers to workers, each once.
 //! - [`Windows`], [`Pieces`], [`Slots`]: cut one `&mut` slice into parts that different threads may write at the same time.
 //! - [`confine`]: keeps a thread on a set of cores.
+//! - [`ask_firmware`]: a question to the firmware of a Raspberry Pi.
 
 mod affinity;
 mod draft;
 mod huge;
 mod lend;
+mod mailbox;
 mod map;
 mod pieces;
 mod queue;
@@ -27,6 +29,7 @@ pub use affinity::confine;
 pub use draft::{Draft, names_a_file};
 pub use huge::Huge;
 pub use lend::Lend;
+pub use mailbox::ask_firmware;
 pub use map::{Advice, Identity, Mapped};
 pub use pieces::Pieces;
 pub use queue::Queue;

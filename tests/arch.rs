@@ -69,14 +69,49 @@ fn refusals_say_what_is_wrong() {
     let mut mixtral = small();
     mixtral.arch = "llama";
     let k_b = "blk.1.attn_k_b.weight";
+    let mut minicpm3 = small().tensor("rope_factors_long.weight", &[ROPE / 2], GgmlType::F32);
+    minicpm3.arch = "minicpm3";
+    let mut v32 = small()
+        .with("attention.indexer.head_count", 2)
+        .with("attention.indexer.key_length", 16)
+        .with("attention.indexer.top_k", 4);
+    v32.arch = "deepseek32";
+    let sigmoid = || v32.clone().with("expert_gating_func", 2);
     let cases = [
         (
             bert,
-            vec!["architecture \"bert\"", "deepseek2, llama, qwen2"],
+            vec![
+                "architecture \"bert\"",
+                "deepseek2, deepseek32, llama, minicpm3, plm, qwen2",
+            ],
         ),
         (
             mixtral,
             vec!["a mixture of experts (llama.expert_count)", "dense"],
+        ),
+        (
+            minicpm3.clone(),
+            vec!["rope_factors_short.weight", "found none"],
+        ),
+        (
+            minicpm3.tensor("rope_factors_short.weight", &[ROPE / 2], GgmlType::I8),
+            vec!["type I8 of tensor \"rope_factors_short.weight\""],
+        ),
+        (v32.clone(), vec!["deepseek32.expert_gating_func"]),
+        (
+            sigmoid().with("attention.indexer.key_length", 4),
+            vec!["indexer.key_length", "at least the 8", "found 4"],
+        ),
+        (
+            sigmoid().with("attention.indexer.top_k", 0),
+            vec!["indexer.top_k", "at least 1"],
+        ),
+        (
+            sigmoid(),
+            vec![
+                "blk.0.attn_q_a.weight",
+                "the low rank that the indexer reads",
+            ],
         ),
         (small().without(k_b), vec![k_b, "found none"]),
         (

@@ -181,7 +181,7 @@ fn the_defaults_are_llama_benchs() {
 fn every_format_is_written() {
     let run = |format| {
         let ran = bench(&[
-            "-m", TINY, "-p", "2", "-n", "0", "-r", "1", "-t", "1", "-o", format,
+            "-m", TINY, "-p", "2", "-n", "0", "-r", "1", "-t", "1", "--power", "none", "-o", format,
         ]);
         assert_eq!(ran.code, Some(0), "{ran:?}");
         assert_eq!(ran.stderr, "");

@@ -43,6 +43,7 @@ fn a_model_is_described() {
         "output.weight  Q8_0  32 x 4      136 B",
         "A decoded token reads 136 B of weights (128 parameters)",
         "Memory for 4096 tokens: 327.8 kB = 136 B weights + 327.7 kB cache (latent, f16, 80 B a token)",
+        "The cache by its type (-ctk): q8 294.9 kB, f16 327.7 kB, f32 655.4 kB",
     ] {
         assert!(text.contains(part), "no {part:?} in\n{text}");
     }

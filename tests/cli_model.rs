@@ -235,7 +235,7 @@ fn more_memory_than_there_is_is_a_sentence() {
         ("1000000000000000", "1000000000000000"),
     ] {
         run("tiny-chat", &["-p", BREAD, "-c", tokens, "-b", batch], "")
-            .fails(1, &["wattle: error: cannot allocate", "-c"]);
+            .fails(2, &["wattle: error: -c", "memory that are free", "(-ctk)"]);
     }
 }
 

@@ -136,6 +136,36 @@ fn logits_are_those_of_transformers_on_two_threads() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// What every architecture remembers of a token is forgotten with it.
+#[test]
+fn a_state_that_was_rewound_goes_on_as_before() {
+    for (case, kind) in cases()
+        .iter()
+        .flat_map(|case| CacheType::ALL.iter().map(move |kind| (case, *kind)))
+    {
+        let model = Model::load(data(&case.file)).expect("a model of the repository");
+        let transformer = model.transformer();
+        let mut state = transformer
+            .state(case.tokens.len(), kind, 1)
+            .expect("a small state fits");
+        let mut run = |tokens: &[u32], keep: usize| {
+            state.truncate(keep);
+            let mut last = Vec::new();
+            for token in tokens {
+                let logits = transformer.forward(model.pool(), &[*token], &mut state, Logits::Last);
+                last = logits.expect("the tokens fit").to_vec();
+            }
+            last
+        };
+        let once = run(&case.tokens, 0);
+        let (before, after) = case.tokens.split_at(case.tokens.len() / 2);
+        let other: Vec<u32> = after.iter().map(|token| token ^ 1).collect();
+        let what = format!("{} with a cache in {}", case.name, kind.name());
+        assert_ne!(run(&other, before.len()), once, "{what}");
+        assert_eq!(run(after, before.len()), once, "{what}");
+    }
+}
+
 #[test]
 fn index_names_every_model() {
     let mut listed: Vec<_> = cases().into_iter().map(|case| case.file).collect();

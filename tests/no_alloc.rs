@@ -1,4 +1,5 @@
-//! A forward pass allocates nothing, on no thread, once the threads have their scratch and the logits their rows.
+//! A forward pass allocates nothing, on no thread, once the threads have their scratch and the logits their rows; but for a block of 64
+//! tokens in each layer's cache, when the tokens need one.
 //!
 //! There is one test in this file, for its allocator counts what the whole process does.
 
@@ -36,16 +37,19 @@ static ALLOCATOR: Counting = Counting;
 /// Most tokens of a pass here.
 const BATCH: usize = 96;
 
-/// Latent attention, dense layers and mixtures of experts; grouped-query attention.
-const MODELS: [&str; 3] = [
+/// Latent attention, dense layers and mixtures of experts; grouped-query attention; a choice of rows; networks without a gate.
+const MODELS: [&str; 5] = [
     "src/demo/wattle-tales.gguf",
     "tests/data/tiny-chat.gguf",
     "tests/data/tiny-llama.gguf",
+    "tests/data/hf/v32.gguf",
+    "tests/data/hf/plm.gguf",
 ];
 
 #[test]
 fn a_pass_allocates_nothing() {
     for file in MODELS {
+        passes(file, false, CacheType::Q8);
         passes(file, false, CacheType::F16);
         passes(file, true, CacheType::F32);
     }
@@ -75,7 +79,10 @@ fn passes(file: &str, no_repack: bool, cache: CacheType) {
     started(model.pool());
     let transformer = model.transformer();
     let mut state = transformer.state(256, cache, BATCH).expect("a state");
-    let tokens: Vec<u32> = (0..BATCH as u32).map(|i| 3 + 7 * i % 200).collect();
+    let vocab = transformer.config().n_vocab as u32;
+    let tokens: Vec<u32> = (0..BATCH as u32)
+        .map(|i| (3 + 7 * i % 200) % vocab)
+        .collect();
     let mut pass = |n: usize, want: Logits| {
         let before = ASKED.load(SeqCst);
         let logits = transformer.forward(model.pool(), &tokens[..n], &mut state, want);
@@ -96,5 +103,31 @@ fn passes(file: &str, no_repack: bool, cache: CacheType) {
         for n in [1, 5, BATCH] {
             assert_eq!(pass(n, want), 0, "{file}: {n} tokens, {want:?}");
         }
+    }
+
+    // Two blocks are there. The third is one piece of memory a layer, or two with scales beside the bytes.
+    state.truncate(0);
+    let metadata = model.gguf().metadata();
+    let key = |name: &str| metadata.u64(&format!("{}.{name}", transformer.config().arch));
+    let number = |name: &str| key(name).expect("a number").unwrap_or(0) as usize;
+    // Layers that predict further tokens are not run.
+    let layers = number("block_count") - number("nextn_predict_layers");
+    let latent = key("attention.kv_lora_rank").expect("a number").is_some();
+    let pieces = if latent && cache == CacheType::Q8 {
+        2
+    } else {
+        1
+    };
+    for (n, expected) in [
+        (BATCH, 0),
+        (128 - BATCH, 0),
+        (1, pieces * layers),
+        (BATCH - 33, 0),
+    ] {
+        let before = ASKED.load(SeqCst);
+        let pass = transformer.forward(model.pool(), &tokens[..n], &mut state, Logits::Last);
+        let asked = ASKED.load(SeqCst) - before;
+        assert!(pass.is_ok(), "{file}: {n} tokens of 256");
+        assert_eq!(asked, expected, "{file}: growth with {n} more tokens");
     }
 }

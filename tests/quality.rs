@@ -66,7 +66,7 @@ fn the_distributions_are_those_of_llama_cpp() {
     let exact = divergence(&["-m", text(&wide), "-ctk", "f32"]);
     // Both sides compute in floats; the file rounds log-probabilities to steps of up to 16 / 65,535.
     assert!(exact.abs() < 2e-5, "both sides in floats: {exact:e}");
-    for cache in ["f16", "f32"] {
+    for cache in ["q8", "f16", "f32"] {
         let shipped = divergence(&["-ctk", cache]);
         assert!(shipped.abs() < 1e-3, "{cache} cache: {shipped:e}");
     }
@@ -95,8 +95,12 @@ fn formats_cost_what_they_may() {
         eprintln!("{ty}: perplexity {ratio:.4} of that of F16, {base:.4}");
         assert!(ratio < bound, "{ty}: {ratio} of the perplexity of F16");
     }
-    let ratio = perplexity(&["-ctk", "f16"]) / perplexity(&["-ctk", "f32"]);
-    assert!((ratio - 1.0).abs() < 1e-3, "f16 cache: {ratio}");
+    let exact = perplexity(&["-ctk", "f32"]);
+    for cache in ["q8", "f16"] {
+        let ratio = perplexity(&["-ctk", cache]) / exact;
+        eprintln!("{cache} cache: perplexity {ratio:.5} of that of f32");
+        assert!((ratio - 1.0).abs() < 1e-3, "{cache} cache: {ratio}");
+    }
 }
 
 #[test]

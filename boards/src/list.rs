@@ -22,9 +22,33 @@ pub(crate) fn parse(text: &str) -> Option<Vec<usize>> {
     Some(ids)
 }
 
+/// The list of `ids`, which are in order: the reverse of reading one.
+#[must_use]
+pub fn name(ids: &[usize]) -> String {
+    let mut parts: Vec<(usize, usize)> = Vec::new();
+    for &id in ids {
+        match parts.last_mut() {
+            Some((_, last)) if id.checked_sub(1) == Some(*last) => *last = id,
+            _ => parts.push((id, id)),
+        }
+    }
+    let part = |(first, last): &(usize, usize)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    parts.iter().map(part).collect::<Vec<_>>().join(",")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{name, parse};
+
+    #[test]
+    fn a_list_is_written_as_it_is_read() {
+        for text in ["0-3,8,10-11", "5", "", "0,2,4-5"] {
+            assert_eq!(name(&parse(text).expect("a list")), text);
+        }
+    }
 
     #[test]
     fn lists_of_the_kernel() {

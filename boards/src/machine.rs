@@ -12,6 +12,8 @@ pub struct Machine {
     pub name: Option<String>,
     /// Bytes of the caches that stand next to memory, all of them together: a machine may have one for each group of cores.
     pub cache_bytes: Option<u64>,
+    /// Bytes of memory that the kernel has, less than the chips hold: some is taken by firmware and by a graphics unit.
+    pub total_bytes: Option<u64>,
     /// Bytes of memory that can be had without swapping.
     pub available_bytes: Option<u64>,
 }
@@ -29,7 +31,8 @@ impl Machine {
         Self {
             name: name(root),
             cache_bytes: cache_bytes(&root.join("sys/devices/system/cpu")),
-            available_bytes: available_bytes(root),
+            total_bytes: memory(root, "MemTotal"),
+            available_bytes: memory(root, "MemAvailable"),
         }
     }
 }
@@ -86,9 +89,9 @@ fn bytes(size: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
-/// `MemAvailable` of `/proc/meminfo`, in KiB there.
-fn available_bytes(root: &Path) -> Option<u64> {
-    let text = value_of(&file::text(&root.join("proc/meminfo"))?, "MemAvailable")?;
+/// A line of `/proc/meminfo`, in KiB there.
+fn memory(root: &Path, key: &str) -> Option<u64> {
+    let text = value_of(&file::text(&root.join("proc/meminfo"))?, key)?;
     let kib: u64 = text.strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }
@@ -137,6 +140,7 @@ mod tests {
         );
         let machine = Machine::read(&root.0);
         assert_eq!(machine.name.as_deref(), Some("AMD EPYC"));
+        assert_eq!(machine.total_bytes, Some(16_384));
         assert_eq!(machine.available_bytes, Some(1_024_000));
         assert_eq!(machine.cache_bytes, None);
     }

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::thread::{CpuSet, sched_getaffinity};
 
+use crate::midr::Midr;
 use crate::{cgroup, file, list};
 
 /// One core that the process may use; with simultaneous multithreading, one thread of a core.
@@ -145,28 +146,11 @@ fn capacities(dirs: &[PathBuf]) -> Vec<u64> {
 
 /// 2, or 1 for a small in-order core: device trees rate the A55 at 530 of the A76's 1024 a clock, the A53 at 485 of the A72's.
 fn work_per_clock(dir: &Path) -> u64 {
-    /// Implementer and part number in `MIDR_EL1`.
-    const SMALL: [(u64, u64); 10] = [
-        (0x41, 0xd02), // Cortex-A34
-        (0x41, 0xd03), // Cortex-A53
-        (0x41, 0xd04), // Cortex-A35
-        (0x41, 0xd05), // Cortex-A55
-        (0x41, 0xd46), // Cortex-A510
-        (0x41, 0xd80), // Cortex-A520
-        (0x51, 0x801), // Kryo 2xx Silver
-        (0x51, 0x803), // Kryo 3xx Silver
-        (0x51, 0x805), // Kryo 4xx Silver
-        (0x70, 0x303), // FTC310
-    ];
-    let midr = file::text(&dir.join("regs/identification/midr_el1"));
-    let Some(midr) = midr.and_then(|text| {
-        let digits = text.trim().strip_prefix("0x")?;
-        u64::from_str_radix(digits, 16).ok()
-    }) else {
-        return 2;
-    };
-    let name = ((midr >> 24) & 0xff, (midr >> 4) & 0xfff);
-    if SMALL.contains(&name) { 1 } else { 2 }
+    if Midr::read(dir).is_some_and(Midr::is_small) {
+        1
+    } else {
+        2
+    }
 }
 
 /// The least id of the threads of the physical core that thread `id` is of.

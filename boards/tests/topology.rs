@@ -1,8 +1,11 @@
 //! Boards as their kernels describe them, written out as trees of files.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+#[path = "common/root.rs"]
+mod common;
 
+use std::path::Path;
+
+use common::Root;
 use proptest::prelude::*;
 use wattle_boards::Topology;
 
@@ -11,50 +14,8 @@ const A76: &str = "0x00000000414fd0b1";
 const A520: &str = "0x00000000410fd801";
 const A720: &str = "0x00000000410fd811";
 
-/// A directory that stands for `/`, removed at the end.
-struct Root(PathBuf);
-
-impl Root {
-    fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!(
-            "wattle-boards-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Relaxed)
-        );
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).expect("a temporary directory");
-        Self(path)
-    }
-
-    /// The same with one file more.
-    fn with(self, file: &str, content: impl AsRef<[u8]>) -> Self {
-        let path = self.0.join(file);
-        std::fs::create_dir_all(path.parent().expect("a directory")).expect("directories");
-        std::fs::write(path, content).expect("a file");
-        self
-    }
-
-    /// The same with the file `name` of each core; the kernel ends its files with a line feed.
-    fn cores(self, name: &str, contents: &[&str]) -> Self {
-        contents
-            .iter()
-            .enumerate()
-            .fold(self, |root, (core, content)| {
-                let file = format!("sys/devices/system/cpu/cpu{core}/{name}");
-                root.with(&file, format!("{content}\n"))
-            })
-    }
-
-    fn read(&self, allowed: &[usize]) -> Topology {
-        Topology::read(&self.0, allowed)
-    }
-}
-
-impl Drop for Root {
-    fn drop(&mut self) {
-        let _gone = std::fs::remove_dir_all(&self.0);
-    }
+fn read(root: &Root, allowed: &[usize]) -> Topology {
+    Topology::read(root.path(), allowed)
 }
 
 fn big(topology: &Topology) -> Vec<usize> {
@@ -76,7 +37,7 @@ fn cluster<'a>(parts: &[(usize, &'a str)]) -> Vec<&'a str> {
 #[test]
 fn rk3588_uses_its_four_a76() {
     let root = Root::new().cores("cpu_capacity", &cluster(&[(4, "530"), (4, "1024")]));
-    let board = root.read(&all(8));
+    let board = read(&root, &all(8));
     assert_eq!(big(&board), [4, 5, 6, 7]);
     assert_eq!((board.threads(), board.most_threads()), (4, 8));
     assert_eq!(board.confine(4), Some(vec![4, 5, 6, 7]));
@@ -99,23 +60,23 @@ fn rk3588_without_capacities_is_told_by_clock_and_name() {
             "regs/identification/midr_el1",
             &cluster(&[(4, A55), (4, A76)]),
         );
-    assert_eq!(big(&root.read(&all(8))), [4, 5, 6, 7]);
+    assert_eq!(big(&read(&root, &all(8))), [4, 5, 6, 7]);
 }
 
 #[test]
 fn the_name_alone_tells_the_small_cores() {
     let names = cluster(&[(4, A55), (4, A76)]);
     let root = Root::new().cores("regs/identification/midr_el1", &names);
-    assert_eq!(big(&root.read(&all(8))), [4, 5, 6, 7]);
+    assert_eq!(big(&read(&root, &all(8))), [4, 5, 6, 7]);
 }
 
 #[test]
 fn rk3588_confined_to_its_small_cores_uses_them() {
     let root = Root::new().cores("cpu_capacity", &cluster(&[(4, "530"), (4, "1024")]));
-    let board = root.read(&[0, 1, 2, 3]);
+    let board = read(&root, &[0, 1, 2, 3]);
     assert_eq!(big(&board), [0, 1, 2, 3]);
     assert_eq!(board.confine(4), None, "there are no others to keep from");
-    let mixed = root.read(&[6, 1, 1]);
+    let mixed = read(&root, &[6, 1, 1]);
     assert_eq!(big(&mixed), [6]);
     assert_eq!((mixed.threads(), mixed.most_threads()), (1, 2));
     assert_eq!(mixed.confine(1), Some(vec![6]));
@@ -128,7 +89,7 @@ fn cix_p1_is_numbered_differently_on_two_boards() {
         "cpu_capacity",
         &cluster(&[(1, "1024"), (4, "279"), (7, "880")]),
     );
-    assert_eq!(big(&root.read(&all(12))), [0, 5, 6, 7, 8, 9, 10, 11]);
+    assert_eq!(big(&read(&root, &all(12))), [0, 5, 6, 7, 8, 9, 10, 11]);
     // MS-R1, ACPI: no capacities.
     let root = Root::new()
         .cores(
@@ -139,7 +100,24 @@ fn cix_p1_is_numbered_differently_on_two_boards() {
             "regs/identification/midr_el1",
             &cluster(&[(2, A720), (4, A520), (6, A720)]),
         );
-    assert_eq!(big(&root.read(&all(12))), [0, 1, 6, 7, 8, 9, 10, 11]);
+    assert_eq!(big(&read(&root, &all(12))), [0, 1, 6, 7, 8, 9, 10, 11]);
+}
+
+/// The A53 of an A311D has 84 % of the clock of its A73.
+#[test]
+fn amlogic_is_told_by_clock_and_name() {
+    const A53: &str = "0x00000000410fd034";
+    const A73: &str = "0x00000000410fd092";
+    let root = Root::new()
+        .cores(
+            "regs/identification/midr_el1",
+            &cluster(&[(2, A53), (4, A73)]),
+        )
+        .cores(
+            "cpufreq/cpuinfo_max_freq",
+            &cluster(&[(2, "2016000"), (4, "2400000")]),
+        );
+    assert_eq!(big(&read(&root, &all(6))), [2, 3, 4, 5]);
 }
 
 #[test]
@@ -147,7 +125,7 @@ fn pi_5_has_four_like_cores() {
     let root = Root::new()
         .cores("cpufreq/cpuinfo_max_freq", &["2400000"; 4])
         .cores("topology/thread_siblings_list", &["0", "1", "2", "3"]);
-    let board = root.read(&all(4));
+    let board = read(&root, &all(4));
     assert_eq!((board.threads(), board.most_threads()), (4, 4));
     assert_eq!(board.confine(4), None);
 }
@@ -164,23 +142,23 @@ fn x86_counts_physical_cores() {
             "cpufreq/cpuinfo_max_freq",
             &cluster(&[(7, "4700000"), (1, "4900000")]),
         );
-    let board = root.read(&all(8));
+    let board = read(&root, &all(8));
     assert_eq!((board.threads(), board.most_threads()), (4, 8));
     let physical: Vec<usize> = board.cores().iter().map(|core| core.physical).collect();
     assert_eq!(physical, [0, 1, 2, 3, 0, 1, 2, 3]);
-    assert_eq!(root.read(&[4, 5]).threads(), 2, "two halves of two cores");
-    assert_eq!(root.read(&[0, 4]).threads(), 1, "two halves of one core");
+    assert_eq!(read(&root, &[4, 5]).threads(), 2, "two halves of two cores");
+    assert_eq!(read(&root, &[0, 4]).threads(), 1, "two halves of one core");
     // AMD pairs neighbours.
     let root = Root::new().cores(
         "topology/thread_siblings_list",
         &["0-1", "0-1", "2-3", "2-3"],
     );
-    assert_eq!(root.read(&all(4)).threads(), 2);
+    assert_eq!(read(&root, &all(4)).threads(), 2);
 }
 
 #[test]
 fn a_board_that_says_nothing_has_like_cores() {
-    let board = Root::new().read(&[2, 5]);
+    let board = read(&Root::new(), &[2, 5]);
     assert_eq!(big(&board), [2, 5]);
     assert_eq!((board.threads(), board.most_threads()), (2, 2));
     let none = Topology::read(Path::new("/nonexistent"), &[]);
@@ -192,7 +170,7 @@ fn a_source_that_is_silent_for_one_core_counts_for_none() {
     let root = Root::new()
         .cores("cpu_capacity", &["1024", "0", "100", "100"])
         .cores("cpufreq/cpuinfo_max_freq", &["1000", "1000", "1000", "400"]);
-    assert_eq!(big(&root.read(&all(4))), [0, 1, 2]);
+    assert_eq!(big(&read(&root, &all(4))), [0, 1, 2]);
 }
 
 #[test]
@@ -212,7 +190,7 @@ fn a_quota_of_a_container_caps_the_threads() {
         let root = Root::new()
             .with("proc/self/cgroup", "0::/\n")
             .with("sys/fs/cgroup/cpu.max", limit);
-        let board = root.read(&all(4));
+        let board = read(&root, &all(4));
         assert_eq!(
             (board.threads(), board.most_threads()),
             (threads, threads),
@@ -230,14 +208,14 @@ fn the_least_quota_on_the_way_up_counts() {
             "sys/fs/cgroup/user.slice/wattle.service/cpu.max",
             "max 100000\n",
         );
-    assert_eq!(root.read(&all(4)).threads(), 2);
+    assert_eq!(read(&root, &all(4)).threads(), 2);
     // The group of the host, seen from inside of a container; and one outside of the namespace.
     for group in ["/docker/0123", "/../../other"] {
         let root = Root::new()
             .with("proc/self/cgroup", format!("0::{group}\n"))
             .with("sys/fs/cgroup/cpu.max", "300000 100000\n")
             .with("sys/other/cpu.max", "100000 100000\n");
-        assert_eq!(root.read(&all(4)).threads(), 3, "{group}");
+        assert_eq!(read(&root, &all(4)).threads(), 3, "{group}");
     }
 }
 
@@ -265,7 +243,7 @@ fn version_1_has_its_own_files() {
                 &format!("sys/fs/cgroup/{mount}/a/b/cpu.cfs_period_us"),
                 "100000\n",
             );
-        assert_eq!(root.read(&all(4)).threads(), 3, "{mount}");
+        assert_eq!(read(&root, &all(4)).threads(), 3, "{mount}");
     }
 }
 
@@ -307,7 +285,7 @@ proptest! {
             .with(&format!("{cpu}/topology/thread_siblings_list"), siblings)
             .with("proc/self/cgroup", cgroup)
             .with("sys/fs/cgroup/cpu.max", limit);
-        let board = root.read(&[0, 1]);
+        let board = read(&root, &[0, 1]);
         prop_assert_eq!(board.cores().len(), 2);
         prop_assert!((1..=2).contains(&board.most_threads()), "{:?}", board);
         prop_assert!((1..=board.most_threads()).contains(&board.threads()), "{:?}", board);

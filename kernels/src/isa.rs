@@ -10,7 +10,7 @@
     reason = "one argument covers every intrinsic of a tier: the token proves that the CPU has it"
 )]
 
-use crate::simd::SimdOp;
+use crate::simd::{Simd, SimdOp};
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -26,6 +26,8 @@ mod neon;
 mod neon_dot;
 #[cfg(target_arch = "aarch64")]
 mod neon_i8mm;
+#[cfg(target_arch = "aarch64")]
+mod neon_rescale;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod sse41;
@@ -97,6 +99,20 @@ impl Isa {
         ISAS.iter()
             .find(|(n, _)| *n == name)
             .and_then(|(_, detect)| detect())
+    }
+
+    /// Whether products of many tokens are worth their second int8 form here, which is coarser: see
+    /// [`quantize_pieces`](crate::quantize_pieces). Where not, they take the exact one, whatever activations have.
+    pub fn takes_pieces(self) -> bool {
+        struct Takes;
+        impl SimdOp for Takes {
+            type Output = bool;
+            #[inline(always)]
+            fn eval<S: Simd>(self, _: S) -> bool {
+                S::COARSE
+            }
+        }
+        self.dispatch(Takes)
     }
 
     /// All names known for this architecture, whether this CPU has them or not.

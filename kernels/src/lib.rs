@@ -10,6 +10,7 @@
 //!   tile   sixteen rows side by side, packed from a file's rows
 //!   op     quantise, multiply, normalise, rotate, attend           one file each in op/
 //!   plan   (instruction set, format) -> `Kernel`, chosen once a matrix
+//!   check  every kernel against the reference, on this CPU
 //!   reference  the same operations in plain f64: the oracle of the tests
 //! ```
 //!
@@ -17,6 +18,10 @@
 //! token that only detection hands out, so no kernel asks the CPU again.
 //!
 //! Integer sums are exact on every instruction set; only f32 arithmetic may differ between them, by rounding.
+//!
+//! Weights in tiles have two products. The *exact* one scales every 32 columns as the format does. That in *pieces*, for many tokens, has
+//! signed bytes with one scale for 256 columns on either side, so that integers are summed over all of them: activations that have
+//! this form too ([`Acts::with_pieces`]) are multiplied so. [`Isa::takes_pieces`] says where that is faster.
 //!
 //! ```
 //! use wattle_kernels::{Acts, Format, Isa, matmul, quantize, scale_len, sum_len};
@@ -41,6 +46,8 @@
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+#[cfg(feature = "std")]
+pub mod check;
 mod isa;
 mod lanes;
 mod op;
@@ -53,14 +60,17 @@ mod tile;
 
 pub use isa::Isa;
 pub use op::acts::{Acts, quantize, scale_len, sum_len};
-pub use op::attend::{Elems, Rows, mix, scores};
+pub use op::attend::{Elems, Rows, attend};
 pub use op::norm::rmsnorm;
+pub use op::pieces::{PIECE, piece_len, quantize_pieces};
+pub use op::rank::rank;
 pub use op::read::read_all;
+pub use op::relu::relu_squared;
 pub use op::rope::{RopeKind, rope};
 pub use op::silu::silu_mul;
 pub use op::softmax::softmax;
-pub use op::vector::{add, axpy, dot, store_f16};
-pub use op::{flash, strips};
+pub use op::vector::{add, axpy, dot, load_f16, store_f16};
+pub use op::{flash, latent, stream, strips};
 pub use plan::{Kernel, matmul, matmul_with, plan};
 pub use quant::{Format, decode, encode};
 pub use tile::{TILE_LAYOUT, TILE_ROWS, pack, tile_bytes, unpack};

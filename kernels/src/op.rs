@@ -3,15 +3,22 @@
 
 pub(crate) mod acts;
 pub(crate) mod attend;
+pub(crate) mod coarse;
 pub(crate) mod exp;
 pub mod flash;
+pub mod latent;
 pub(crate) mod matmul;
 pub(crate) mod norm;
 pub(crate) mod panels;
+pub(crate) mod pieces;
+pub(crate) mod rank;
 pub(crate) mod read;
+pub(crate) mod relu;
+pub(crate) mod rescale;
 pub(crate) mod rope;
 pub(crate) mod silu;
 pub(crate) mod softmax;
+pub mod stream;
 pub mod strips;
 pub(crate) mod tiles;
 pub(crate) mod vector;

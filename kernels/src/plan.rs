@@ -3,6 +3,7 @@
 //! Today every pair has the kernel that `quant` and `isa` make together. A hand-tuned one will be chosen here.
 
 use crate::op::acts::Acts;
+use crate::op::coarse;
 use crate::op::matmul::{GROUP, PANEL, Tile, panel};
 use crate::op::panels::{self, STRIP, Strip, TILES, ZERO};
 use crate::op::tiles::{self, FEW};
@@ -18,6 +19,9 @@ type FewFn = fn(Isa, (&[u8], usize), &Acts<'_>, &mut dyn FnMut(usize, usize, &[f
 /// Products of some tiles, and the bytes of each, with a strip of tokens.
 type ManyFn = fn(Isa, (&[u8], usize), &Acts<'_>, &mut Strip);
 
+/// The same with coarse scales.
+type CoarseFn = fn(Isa, (&[u8], usize), &Acts<'_>, &mut coarse::Sums);
+
 /// Most tokens that are multiplied with a tile as it is unpacked.
 const FEW_TOKENS: usize = 2 * FEW;
 
@@ -30,7 +34,7 @@ pub struct Kernel {
     two: PanelFn,
     four: PanelFn,
     /// None where the format does not go in tiles.
-    tiles: Option<(FewFn, ManyFn)>,
+    tiles: Option<(FewFn, ManyFn, CoarseFn)>,
 }
 
 /// The kernel for weights of that format.
@@ -52,9 +56,13 @@ pub fn plan(isa: Isa, format: Format) -> Kernel {
         }
     }
     impl VisitTiled for Find {
-        type Output = (FewFn, ManyFn);
+        type Output = (FewFn, ManyFn, CoarseFn);
         fn visit<Q: Tiled>(self) -> Self::Output {
-            (tiles::multiply::<Q>, panels::multiply::<Q>)
+            (
+                tiles::multiply::<Q>,
+                panels::multiply::<Q>,
+                coarse::multiply::<Q>,
+            )
         }
     }
     format.visit(Find(isa, format))
@@ -84,7 +92,7 @@ impl Kernel {
     ) {
         let name = self.format.name();
         let bytes = tile_bytes(self.format, acts.cols());
-        let (Some((few, many)), Some(bytes)) = (self.tiles, bytes) else {
+        let (Some((few, many, coarse)), Some(bytes)) = (self.tiles, bytes) else {
             panic_columns(name, acts.cols());
         };
         assert_eq!(
@@ -102,6 +110,8 @@ impl Kernel {
                     store(first + t, row, &values[..TILE_ROWS.min(rows - row)]);
                 });
             }
+        } else if acts.has_pieces() && self.isa.takes_pieces() {
+            by_pieces(coarse, self.isa, (weights, bytes), rows, acts, store);
         } else {
             by_strips(many, self.isa, (weights, bytes), rows, acts, store);
         }
@@ -210,6 +220,34 @@ fn by_strips(
             many(isa, (tiles, bytes), &acts, &mut sums);
             for (t, values) in sums[..acts.tokens()].iter().enumerate() {
                 let values = values.as_flattened().as_flattened();
+                store(first + t, row, &values[..values.len().min(rows - row)]);
+            }
+        }
+    }
+}
+
+/// The same with coarse scales.
+#[inline(never)]
+fn by_pieces(
+    coarse: CoarseFn,
+    isa: Isa,
+    (weights, bytes): (&[u8], usize),
+    rows: usize,
+    acts: &Acts<'_>,
+    store: &mut dyn FnMut(usize, usize, &[f32]),
+) {
+    let mut sums = coarse::ZERO;
+    for first in (0..acts.tokens()).step_by(STRIP) {
+        let acts = acts.rows(first, STRIP.min(acts.tokens() - first));
+        for (i, tiles) in weights.chunks(TILES * bytes).enumerate() {
+            let row = i * TILES * TILE_ROWS;
+            coarse(isa, (tiles, bytes), &acts, &mut sums);
+            for t in 0..acts.tokens() {
+                let mut values = [[0.0; TILE_ROWS / 2]; 2 * TILES];
+                for (values, sums) in values.iter_mut().zip(sums.as_flattened()) {
+                    *values = sums.as_flattened()[t];
+                }
+                let values = values.as_flattened();
                 store(first + t, row, &values[..values.len().min(rows - row)]);
             }
         }

@@ -77,6 +77,8 @@ pub(crate) trait Tiled: Quant + Sized {
     const MIN: bool;
     /// How far codes are above the weights that `d` multiplies; for signed codes without what an instruction wants added.
     const ABOVE: u8;
+    /// The least and the largest that `d` multiplies: codes without [`Tiled::ABOVE`].
+    const RANGE: (i32, i32);
 
     /// Whether each word is read once, in order: one stream, which a hardware prefetcher follows.
     const ONCE: bool;

@@ -2,6 +2,10 @@
 //!
 //! Nothing here is fast and nothing here is clever. Tests and benches hold each kernel of each instruction set against it.
 
+mod panels;
+
+pub use panels::{Panels, panels};
+
 use crate::{Format, RopeKind, decode};
 use std::vec;
 use std::vec::Vec;
@@ -54,6 +58,22 @@ pub fn softmax(x: &[f32]) -> Vec<f64> {
 /// `x / (1 + e^-x)`.
 pub fn silu(x: f32) -> f64 {
     f64::from(x) / (1.0 + (-f64::from(x)).exp())
+}
+
+/// `max(x, 0)^2`.
+pub fn relu_squared(x: f32) -> f64 {
+    f64::from(x).max(0.0).powi(2)
+}
+
+/// `sum_h counts_h * max(query_h . key, 0)` for each key of `width` numbers.
+pub fn rank(query: &[f32], counts: &[f32], keys: &[f32], width: usize) -> Vec<f64> {
+    let of = |key: &[f32]| {
+        let heads = query.chunks(width).zip(counts);
+        heads
+            .map(|(query, count)| f64::from(*count) * dot(query, key).max(0.0))
+            .sum()
+    };
+    keys.chunks(width).map(of).collect()
 }
 
 /// One part rotated: the pairs of `kind` turned by the angles.

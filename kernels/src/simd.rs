@@ -14,10 +14,13 @@
 //! `I` is as narrow as the machine allows because each of its registers costs a conversion to f32 per block. `F` is always 8, so
 //! that loads and stores take arrays and need neither bounds checks nor `unsafe`.
 //!
+//! The file is long because the vocabulary is, and each word says what it means.
+//!
 //! Every method is `#[inline(always)]`: it must dissolve into the `#[target_feature]` function that [`crate::isa`] enters.
 
-use crate::lanes::Lanes;
-use crate::tile::Codes;
+use crate::lanes::{Eight, Lanes};
+use crate::op::latent::Line;
+use crate::tile::{Codes, SixBits, Word, nibbles};
 
 /// `each!(N, |i| x)` is `[x for 0, x for 1, ...]`, as [`core::array::from_fn`] has it, without a closure: a closure that is not
 /// dissolved itself is compiled without the instruction set, and then every intrinsic in it is a call.
@@ -75,9 +78,8 @@ pub(crate) trait Simd: Copy {
     const BIAS: u8;
     /// How many tiles four tokens pass together in prefill, 1 or 2: more sums in flight, as long as there are registers for them.
     const TOGETHER: usize = 2;
-    /// The rows of a tile that go by together in decode: all where registers are 64 bytes wide, else eight ([`Eight`]).
-    ///
-    /// [`Eight`]: crate::lanes::Eight
+    /// The rows of a tile that go by together in decode: all where registers are 64 bytes wide, or there are 32 of them
+    /// ([`Sixteen`](crate::lanes::Sixteen)), else eight ([`Eight`]).
     type Lanes: Lanes;
     /// In how many parts a tile's rows go by, 1 or 2.
     const PARTS: usize;
@@ -104,6 +106,11 @@ pub(crate) trait Simd: Copy {
     fn shl<const N: i32>(self, a: Self::B) -> Self::B;
     /// 0xff where `a & b` is not zero, else 0.
     fn test(self, a: Self::B, b: Self::B) -> Self::B;
+    /// `a` and the bits of `mask` of `b`, which `a` has not.
+    #[inline(always)]
+    fn insert(self, a: Self::B, b: Self::B, mask: u8) -> Self::B {
+        self.or(a, self.and(b, self.splat_b(mask)))
+    }
     /// 0xff where the bit is set, else 0; bit 0 is byte 0.
     fn bits(self, bits: u32) -> Self::B;
     /// `table[i]` for each byte `i` (0 to 15).
@@ -144,6 +151,64 @@ pub(crate) trait Simd: Copy {
     /// The same for weights -128 to 127 with [`Simd::BIAS`] added: the sum is that of the biased weights.
     fn rows_i8<const J: usize>(self, w: &[Self::B; J], a: &[[i8; 4]; J], start: Self::N)
     -> Self::N;
+    /// `rows_u4` of both halves of a tile.
+    #[inline(always)]
+    fn both_u4<const J: usize>(
+        self,
+        w: &[[Self::B; 2]; J],
+        a: &[[i8; 4]; J],
+        start: [Self::N; 2],
+    ) -> [Self::N; 2] {
+        each!(2, |i| self.rows_u4(&each!(J, |j| w[j][i]), a, start[i]))
+    }
+    /// `rows_u6` of both halves of a tile.
+    #[inline(always)]
+    fn both_u6<const J: usize>(
+        self,
+        w: &[[Self::B; 2]; J],
+        a: &[[i8; 4]; J],
+        start: [Self::N; 2],
+    ) -> [Self::N; 2] {
+        each!(2, |i| self.rows_u6(&each!(J, |j| w[j][i]), a, start[i]))
+    }
+    /// `rows_i8` of both halves of a tile.
+    #[inline(always)]
+    fn both_i8<const J: usize>(
+        self,
+        w: &[[Self::B; 2]; J],
+        a: &[[i8; 4]; J],
+        start: [Self::N; 2],
+    ) -> [Self::N; 2] {
+        each!(2, |i| self.rows_i8(&each!(J, |j| w[j][i]), a, start[i]))
+    }
+    /// [`Lanes::nibbles_rows`] of both halves of a tile.
+    #[inline(always)]
+    fn both_nibbles(
+        self,
+        words: &[Word; 4],
+        a: &[[i8; 4]; 8],
+        start: [Self::N; 2],
+    ) -> [Self::N; 2] {
+        each!(2, |i| self.rows_u4(
+            &nibbles(Eight::new(self, i), words),
+            a,
+            start[i]
+        ))
+    }
+    /// [`Lanes::six_rows`] of both halves of a tile.
+    #[inline(always)]
+    fn both_six<const K: usize>(
+        self,
+        words: SixBits<'_, 4>,
+        a: &[[i8; 4]; 4],
+        start: [Self::N; 2],
+    ) -> [Self::N; 2] {
+        each!(2, |i| self.rows_u6(
+            &words.codes::<_, K>(Eight::new(self, i)),
+            a,
+            start[i]
+        ))
+    }
     /// Stores a group's codes in the order in which `products` wants them; half of them fill half of the bytes.
     #[inline(always)]
     fn store_codes(self, codes: &[Self::B; 8], out: &mut [[u8; 32]; 8]) {
@@ -163,6 +228,49 @@ pub(crate) trait Simd: Copy {
     ) -> [[Self::F; R]; T] {
         one_by_one(self, codes, w, a, starts)
     }
+    // ---- int8 panels with one scale for a row of a piece: see `op::coarse`
+
+    /// Whether products of many tokens take them, where they are asked for: measured, tier by tier. Elsewhere there is no
+    /// code for them either, which a compiler would take minutes for.
+    const COARSE: bool = false;
+    /// `(code ^ flip) * f + base` of each byte, over `2^shift`, rounded (ties up) and saturated to a signed byte; `f`, `base` and `flip`
+    /// are integers of each row: 0 to 255, within i16, and 0 to 255. The sum is within i16 too; `shift` is 1 to 8.
+    #[inline(always)]
+    fn rescale<const J: usize>(
+        self,
+        codes: [Self::B; J],
+        f: Self::F,
+        base: Self::F,
+        flip: Self::F,
+        shift: u32,
+    ) -> [Self::B; J] {
+        rescale_by_one(self, codes, f, base, flip, shift)
+    }
+    /// Lays 32 columns of four tokens out for `block`.
+    #[inline(always)]
+    fn lay(self, q: [&[i8; 32]; 4], out: &mut Fours) {
+        for (t, q) in q.into_iter().enumerate() {
+            for (out, q) in out.iter_mut().zip(q.as_chunks::<4>().0) {
+                out[t] = *q;
+            }
+        }
+    }
+    /// `sums += d * da * (w . a)` of eight rows and `4 Q` tokens: `w` are the groups of a piece as `store_codes` stored them, of
+    /// signed bytes with [`Simd::BIAS`] added, and `a` as many as `lay` laid out. The sums are in an order that `settle` undoes.
+    #[inline(always)]
+    fn block<const Q: usize>(
+        self,
+        w: &[[[u8; 32]; 8]],
+        a: [&[Fours]; Q],
+        da: [&FourScales; Q],
+        d: &[f32; 8],
+        sums: &mut [[[f32; 8]; 4]; Q],
+    ) {
+        block_by_rows(self, w, a, da, d, sums);
+    }
+    /// Puts sums of four tokens in order: token by token, row by row.
+    #[inline(always)]
+    fn settle(self, _sums: &mut [[f32; 8]; 4]) {}
     /// A little-endian u32 a row.
     fn load_n(self, x: &[u8; 32]) -> Self::N;
     /// A little-endian u16 a row.
@@ -173,6 +281,65 @@ pub(crate) trait Simd: Copy {
     fn byte_n(self, x: Self::N, i: u32) -> Self::F;
     /// To f32, rounded to nearest.
     fn to_f(self, x: Self::N) -> Self::F;
+
+    // ---- latent rows: sixteen rows, tokens or columns, by a few columns; byte 4r + i of a line belongs to row r
+
+    /// How many columns go together in `many_i8` and `many_planes`, 4 or 8: as many as have registers for their sums.
+    const COLUMNS: usize = 4;
+    /// How many times sixteen rows, 1 or 2.
+    const TILES: usize = 1;
+    /// How many products of latent rows take the time of ten products of f32 in blocks, about: by the multipliers that there are for each.
+    const LATENT_RATE: usize = 10;
+    /// Bits of a plane: 7, or 6 where four products must add up in i16.
+    const PLANE: u32 = 7;
+    /// For each of `T` columns and `R` times sixteen rows, the start plus the sum over the lines j of `w[r][j][4 row + i] * a[t][j][i]`;
+    /// weights -127 to 127 with [`Simd::BIAS`] added. The lines are a multiple of four. As f32: sums stay below 2^24.
+    #[inline(always)]
+    fn many_i8<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+        starts: [i32; T],
+    ) -> [[[Self::F; 2]; R]; T] {
+        plain(self, w, a, starts)
+    }
+    /// The same for weights without a bias and columns of 0 to `2^PLANE - 1`.
+    #[inline(always)]
+    fn many_planes<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+    ) -> [[[Self::F; 2]; R]; T] {
+        plain(self, w, a, [0; T])
+    }
+    /// Turns sixteen rows of sixteen columns around: lines of four columns of each row become lines of four rows of each column, and
+    /// lose their bias.
+    #[inline(always)]
+    fn turn(self, x: &[Line; 4], out: &mut [Line; 4]) {
+        for (i, x) in x.iter().enumerate() {
+            for (j, out) in out.iter_mut().enumerate() {
+                for row in 0..4 {
+                    for c in 0..4 {
+                        out.0[16 * i + 4 * c + row] = x.0[16 * j + 4 * row + c] ^ Self::BIAS;
+                    }
+                }
+            }
+        }
+    }
+    /// 32 numbers of 0 to `4^PLANE - 1`, rounded to integers, as `2^PLANE high + low`.
+    #[inline(always)]
+    fn planes(self, x: [Self::F; 4], high: &mut [i8; 32], low: &mut [i8; 32]) {
+        let (high, low) = (high.as_chunks_mut::<8>().0, low.as_chunks_mut::<8>().0);
+        for ((x, high), low) in x.into_iter().zip(high).zip(low) {
+            let mut all = [0.0; 8];
+            self.store(self.round(x), &mut all);
+            for i in 0..8 {
+                let n = all[i] as u32;
+                high[i] = (n >> Self::PLANE) as i8;
+                low[i] = (n & ((1 << Self::PLANE) - 1)) as i8;
+            }
+        }
+    }
 
     // ---- accumulators
 
@@ -240,6 +407,28 @@ pub(crate) trait Simd: Copy {
     fn f16(self, bits: u16) -> f32;
 }
 
+/// [`Simd::many_i8`] without a bias, in plain Rust.
+#[inline(always)]
+fn plain<S: Simd, const R: usize, const T: usize>(
+    s: S,
+    w: [&[Line]; R],
+    a: [&[[i8; 4]]; T],
+    starts: [i32; T],
+) -> [[[S::F; 2]; R]; T] {
+    each!(T, |t| each!(R, |r| {
+        let mut sums = [starts[t]; 16];
+        for (w, a) in w[r].iter().zip(a[t]) {
+            for (sum, w) in sums.iter_mut().zip(w.0.as_chunks::<4>().0) {
+                for i in 0..4 {
+                    *sum += i32::from(w[i].cast_signed()) * i32::from(a[i]);
+                }
+            }
+        }
+        let sums = sums.as_chunks::<8>().0;
+        each!(2, |half| s.load(&each!(8, |k| sums[half][k] as f32)))
+    }))
+}
+
 /// [`Simd::products`], a tile and a token at a time.
 #[inline(always)]
 pub(crate) fn one_by_one<S: Simd, const R: usize, const T: usize, const J: usize>(
@@ -258,6 +447,72 @@ pub(crate) fn one_by_one<S: Simd, const R: usize, const T: usize, const J: usize
             Codes::I8 => s.rows_i8(&w, a[t], start),
         })
     }))
+}
+
+/// 32 columns of four tokens: for each four columns, those of each token.
+pub(crate) type Fours = [[[i8; 4]; 4]; 8];
+
+/// What goes with a piece of four tokens.
+#[derive(Clone, Copy)]
+pub(crate) struct FourScales {
+    /// Scales.
+    pub(crate) d: [f32; 4],
+    /// What the products start from, so that their sum is that of weights without [`Simd::BIAS`].
+    pub(crate) starts: [i32; 4],
+}
+
+/// [`Simd::rescale`], byte by byte.
+#[inline(always)]
+pub(crate) fn rescale_by_one<S: Simd, const J: usize>(
+    s: S,
+    codes: [S::B; J],
+    f: S::F,
+    base: S::F,
+    flip: S::F,
+    shift: u32,
+) -> [S::B; J] {
+    let mut rows = [[0.0; 8]; 3];
+    s.store(f, &mut rows[0]);
+    s.store(base, &mut rows[1]);
+    s.store(flip, &mut rows[2]);
+    let [f, base, flip] = rows.map(|x| each!(32, |i| x[i / 4] as i32));
+    each!(J, |j| {
+        let mut code = [0; 32];
+        s.store_b(codes[j], &mut code);
+        for i in 0..32 {
+            let x = (i32::from(code[i]) ^ flip[i]) * f[i] + base[i];
+            let rounded = (x + (1 << (shift - 1))) >> shift;
+            code[i] = (rounded.clamp(-128, 127) as i8).cast_unsigned();
+        }
+        s.bytes(&code)
+    })
+}
+
+/// [`Simd::block`] by `rows_i8`, group by group.
+#[inline(always)]
+pub(crate) fn block_by_rows<S: Simd, const Q: usize>(
+    s: S,
+    w: &[[[u8; 32]; 8]],
+    a: [&[Fours]; Q],
+    da: [&FourScales; Q],
+    d: &[f32; 8],
+    sums: &mut [[[f32; 8]; 4]; Q],
+) {
+    for q in 0..Q {
+        let mut acc = each!(4, |t| s.start(da[q].starts[t], 1));
+        for (w, a) in w.iter().zip(a[q]) {
+            let w = each!(8, |j| s.bytes(&w[j]));
+            for t in 0..4 {
+                acc[t] = s.rows_i8(&w, &each!(8, |j| a[j][t]), acc[t]);
+            }
+        }
+        let d = s.load(d);
+        for t in 0..4 {
+            let scale = s.mul(d, s.splat(da[q].d[t]));
+            let sum = s.fma(s.to_f(acc[t]), scale, s.load(&sums[q][t]));
+            s.store(sum, &mut sums[q][t]);
+        }
+    }
 }
 
 #[cfg(test)]

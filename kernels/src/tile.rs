@@ -147,10 +147,63 @@ pub(crate) fn five_bits<L: Lanes>(l: L, words: &[Word; 4], fifth: &[Word; 1]) ->
     each!(8, |j| l.or(low[j], l.spread(fifth, j, 16)))
 }
 
-/// Takes the groups of a tile, one after the other.
+/// `N` words with nibbles of some codes, and `N` with their upper two bits.
+#[derive(Clone, Copy)]
+pub(crate) struct SixBits<'a, const N: usize> {
+    pub(crate) low: &'a [Word; N],
+    pub(crate) high: &'a [Word; N],
+}
+
+impl<const N: usize> SixBits<'_, N> {
+    /// The codes of block `K` of four: their nibbles are the low ones in blocks 0 and 1, their upper bits are bits 2K and 2K + 1.
+    #[inline(always)]
+    pub(crate) fn codes<L: Lanes, const K: usize>(self, l: L) -> [L::B; N] {
+        each!(N, |w| {
+            let x = l.word(&self.low[w]);
+            let four = if K < 2 {
+                l.and(x, l.splat_b(15))
+            } else {
+                l.shr::<4>(x)
+            };
+            let x = l.word(&self.high[w]);
+            let two = match K {
+                0 => l.shl::<4>(x),
+                1 => l.shl::<2>(x),
+                2 => x,
+                _ => l.shr::<2>(x),
+            };
+            l.insert(four, two, 0x30)
+        })
+    }
+}
+
+impl<'a> SixBits<'a, 8> {
+    /// Of the first and of the last half of the codes.
+    #[inline(always)]
+    pub(crate) fn halves(self) -> [SixBits<'a, 4>; 2] {
+        let (low, high) = (self.low.as_chunks().0, self.high.as_chunks().0);
+        each!(2, |i| SixBits {
+            low: &low[i],
+            high: &high[i],
+        })
+    }
+}
+
+/// Takes the groups of a tile, one after the other. Methods must be `#[inline(always)]`.
 pub(crate) trait Sink<L: Lanes> {
-    /// Takes group `g`, of the columns `32 g .. 32 g + 32`. Must be `#[inline(always)]`.
+    /// Takes group `g`, of the columns `32 g .. 32 g + 32`.
     fn take(&mut self, l: L, g: usize, group: Group<L>);
+    /// The same of codes that are [`nibbles`].
+    #[inline(always)]
+    fn take_nibbles(&mut self, l: L, g: usize, words: &[Word; 4], d: L::F, m: L::F) {
+        self.take(l, g, Group::new(nibbles(l, words), d, m));
+    }
+    /// The same of codes that are [`SixBits`], with scales for halves.
+    #[inline(always)]
+    fn take_six<const K: usize>(&mut self, l: L, g: usize, words: SixBits<'_, 8>, d: [L::F; 2]) {
+        let codes = words.codes::<_, K>(l);
+        self.take(l, g, Group { codes, d, m: d });
+    }
 }
 
 /// Blocks of a row in a chunk, so many that words begin on a line of the cache; the last chunk of a tile may have fewer.

@@ -7,8 +7,8 @@ mod common;
 
 use common::Rng;
 use wattle_kernels::{
-    Elems, Isa, RopeKind, Rows, add, axpy, dot, mix, quantize, reference, rmsnorm, rope, scale_len,
-    scores, silu_mul, softmax, store_f16, sum_len,
+    Isa, RopeKind, add, axpy, dot, quantize, reference, rmsnorm, rope, scale_len, silu_mul,
+    softmax, store_f16, sum_len,
 };
 
 const LENGTHS: [usize; 14] = [1, 2, 7, 8, 9, 15, 16, 31, 32, 33, 63, 64, 100, 577];
@@ -177,132 +177,6 @@ fn rope_is_the_reference() {
             }
         }
     }
-}
-
-#[test]
-fn attention_is_the_reference() {
-    let mut rng = Rng(6);
-    for (width, n, heads) in [
-        (1, 1, 1),
-        (8, 3, 2),
-        (31, 4, 3),
-        (64, 9, 5),
-        (72, 2, 4),
-        (100, 33, 9),
-    ] {
-        let (stride, start) = (width + 13, 5);
-        let q = rng.floats(heads * width);
-        // Halves that f16 holds exactly, so that both kinds of cache hold the same numbers.
-        let data: Vec<f32> = (0..stride * n)
-            .map(|_| (rng.next() % 4096) as f32 / 1024.0 - 2.0)
-            .collect();
-        let scale = 1.0 / (width as f32).sqrt();
-        for isa in Isa::available() {
-            let mut halves = vec![0; data.len()];
-            store_f16(isa, &data, &mut halves);
-            let mut results = Vec::new();
-            for elems in [Elems::F32(&data), Elems::F16(&halves)] {
-                let rows = Rows {
-                    data: elems,
-                    stride,
-                    start,
-                    width,
-                    n,
-                };
-                let mut p = vec![f32::NAN; heads * n];
-                scores(isa, &q, rows, scale, &mut p);
-                for (h, p) in p.chunks_mut(n).enumerate() {
-                    for (i, p) in p.iter().enumerate() {
-                        let (q, k) = (
-                            &q[h * width..][..width],
-                            &data[i * stride + start..][..width],
-                        );
-                        let size: f64 =
-                            q.iter().zip(k).map(|(a, b)| f64::from((a * b).abs())).sum();
-                        near(
-                            *p,
-                            f64::from(scale) * reference::dot(q, k),
-                            f64::from(scale) * size,
-                            width as f64 / 8.0 + 12.0,
-                            isa.name(),
-                        );
-                    }
-                    softmax(isa, p);
-                }
-                let mut out = vec![f32::NAN; heads * width];
-                mix(isa, &p, rows, &mut out);
-                let kept: Vec<Vec<f32>> = (0..n)
-                    .map(|i| data[i * stride + start..][..width].to_vec())
-                    .collect();
-                for h in 0..heads {
-                    let want = reference::attention(
-                        &q[h * width..][..width],
-                        &kept,
-                        &kept,
-                        f64::from(scale),
-                    );
-                    for (out, want) in out[h * width..].iter().zip(want) {
-                        // Scores of up to 40 carry their rounding into the exponential.
-                        near(
-                            *out,
-                            want,
-                            2.0,
-                            n as f64 + 16.0 + 40.0 * (width as f64 / 8.0 + 12.0),
-                            isa.name(),
-                        );
-                    }
-                }
-                // One head at a time gives the same bits.
-                for h in 0..heads {
-                    let mut alone = vec![f32::NAN; width];
-                    mix(isa, &p[h * n..][..n], rows, &mut alone);
-                    assert_eq!(
-                        alone,
-                        out[h * width..][..width],
-                        "{}: head {h} alone",
-                        isa.name()
-                    );
-                }
-                results.push(out);
-            }
-            assert_eq!(
-                results[0],
-                results[1],
-                "{}: f16 rows of the same numbers",
-                isa.name()
-            );
-        }
-    }
-}
-
-#[test]
-fn no_rows_mix_to_zero() {
-    for isa in Isa::available() {
-        let rows = Rows {
-            data: Elems::F32(&[]),
-            stride: 8,
-            start: 0,
-            width: 8,
-            n: 0,
-        };
-        let mut out = [f32::NAN; 8];
-        mix(isa, &[], rows, &mut out);
-        assert_eq!(out, [0.0; 8]);
-        scores(isa, &[0.0; 8], rows, 1.0, &mut []);
-    }
-}
-
-#[test]
-#[should_panic(expected = "2 rows do not fit into 19 numbers")]
-fn rows_beyond_the_data_are_refused() {
-    let rows = Rows {
-        data: Elems::F32(&[0.0; 19]),
-        stride: 10,
-        start: 2,
-        width: 8,
-        n: 2,
-    };
-    scores(Isa::best(), &[0.0; 8], rows, 1.0, &mut [0.0; 2]);
 }
 
 #[test]

@@ -77,14 +77,7 @@ pub(super) fn rope(
     scaling: Scaling,
     magnitude: f32,
 ) -> Result<Rope> {
-    if dims == 0 || !dims.is_multiple_of(2) {
-        let name = "rope.dimension_count";
-        return Err(source.bad_key(name, "an even number above 0", &dims.to_string()));
-    }
-    let base = source.real("rope.freq_base")?.unwrap_or(DEFAULT_BASE);
-    if base <= 1.0 {
-        return Err(source.bad_key("rope.freq_base", "a number above 1", &base.to_string()));
-    }
+    let base = base(source, dims)?;
     let factors = source.optional_vector("rope_freqs.weight", dims / 2)?;
     Ok(Rope::new(
         kind,
@@ -94,4 +87,45 @@ pub(super) fn rope(
         factors.as_deref(),
         magnitude,
     ))
+}
+
+/// The rotary embedding of `dims` dimensions with the factors of `rope_factors_short.weight`, in sequences with room for no more tokens
+/// than the original context, or else of `rope_factors_long.weight`; a file has both or none.
+pub(super) fn long_and_short(source: &Source<'_>, kind: RopeKind, dims: usize) -> Result<Rope> {
+    const SHORT: &str = "rope_factors_short.weight";
+    const LONG: &str = "rope_factors_long.weight";
+    let base = base(source, dims)?;
+    let scaling = scaling(source)?;
+    refuse_factors(source)?;
+    let with = |factors: Option<&[f32]>| {
+        let magnitude = scaling.magnitude(0.1);
+        Rope::new(kind, dims, base, scaling, factors, magnitude)
+    };
+    if !source.has(SHORT) && !source.has(LONG) {
+        return Ok(with(None));
+    }
+    let factors = |name: &str| {
+        let factors = source.vector(name, dims / 2)?;
+        match factors.iter().find(|factor| !factor.is_normal()) {
+            Some(bad) => Err(source.bad_tensor(name, "divisors of angles", &bad.to_string())),
+            None => Ok(with(Some(&factors))),
+        }
+    };
+    let trained = source.need("context_length")?;
+    let original = source.number("rope.scaling.original_context_length")?;
+    let original = original.filter(|n| *n > 0).unwrap_or(trained);
+    Ok(factors(SHORT)?.beyond(original, factors(LONG)?))
+}
+
+/// The base of the frequencies of `dims` dimensions, both checked.
+fn base(source: &Source<'_>, dims: usize) -> Result<f32> {
+    if dims == 0 || !dims.is_multiple_of(2) {
+        let name = "rope.dimension_count";
+        return Err(source.bad_key(name, "an even number above 0", &dims.to_string()));
+    }
+    let base = source.real("rope.freq_base")?.unwrap_or(DEFAULT_BASE);
+    if base <= 1.0 {
+        return Err(source.bad_key("rope.freq_base", "a number above 1", &base.to_string()));
+    }
+    Ok(base)
 }

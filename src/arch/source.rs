@@ -9,7 +9,7 @@ use wattle_kernels::{Format, Isa};
 
 use crate::error::{Error, Place, Result};
 use crate::gguf::{Gguf, Metadata, TensorInfo};
-use crate::model::config::Config;
+use crate::model::config::{Config, Scales};
 use crate::model::matrix::{Bytes, Matrix, Stack};
 use crate::model::weights::{Gated, Layer, Linear, Weights};
 use crate::os::Advice;
@@ -377,6 +377,8 @@ impl<'a> Source<'a> {
                 .ok_or_else(|| self.bad_key(eps, "a number", "none"))?,
             rope,
             heads,
+            scales: Scales::default(),
+            sparse: None,
         })
     }
 }

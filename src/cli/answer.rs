@@ -1,12 +1,15 @@
 //! One answer, printed as it comes.
 
 use std::io::Write;
+use std::time::Instant;
 
 use wattle::Result;
 use wattle::generate::{End, Forward, GenerateOptions, Session};
 use wattle::meter::Speed;
+use wattle::meter::energy::Timing;
 use wattle::sample::Sampler;
 
+use super::energy::Answers;
 use super::interrupt::Interrupt;
 use super::{progress, say, written};
 
@@ -25,6 +28,7 @@ pub(crate) fn answer(
     sampler: &mut Sampler,
     n: Option<usize>,
     interrupt: &Interrupt,
+    energy: &Answers,
     out: &mut dyn Write,
 ) -> Result<Answer> {
     let answering = interrupt.answering();
@@ -35,7 +39,11 @@ pub(crate) fn answer(
         answering.go_on()
     };
     let options = GenerateOptions { n, logprobs: false };
+    energy.mark();
+    let begin = Instant::now();
     let mut pieces = session.generate_watched(prompt, sampler, options, &mut go_on)?;
+    energy.mark();
+    let prompt_end = Instant::now();
     let mut text = String::new();
     while !answering.is_over() {
         let Some(piece) = pieces.next() else { break };
@@ -43,15 +51,19 @@ pub(crate) fn answer(
         written(out.write_all(piece.as_bytes()).and_then(|()| out.flush()))?;
         text.push_str(&piece);
     }
+    let speed = *pieces.speed();
+    energy.add(Timing {
+        begin,
+        prompt: speed.prefill.tokens,
+        prompt_end,
+        generated: speed.decode.tokens,
+        end: Instant::now(),
+    });
     let end = pieces.end().unwrap_or(End::Stopped);
     if end == End::Context {
         say(format_args!(
             "\nwattle: the context of {context} tokens is full; -c raises it"
         ));
     }
-    Ok(Answer {
-        text,
-        speed: *pieces.speed(),
-        end,
-    })
+    Ok(Answer { text, speed, end })
 }

@@ -4,6 +4,9 @@
 //! `wattle::meter::record` which fields there are). Decoding is also held against the rate at which the same threads read
 //! memory, before and after each test. A row is written when its test is done, so that Ctrl-C leaves what was measured.
 //!
+//! With a sensor of power there are watts and tokens per joule beside the speed (`wattle::meter::energy` says what they are), from the
+//! same repetitions.
+//!
 //! `--against` measures another llama-bench at the same. Every repetition of ours is followed by one of theirs for each `-fa`,
 //! each with its warm-up: whatever else the machine does then hits all of them. Ratios are of medians, against the better `-fa`.
 
@@ -13,15 +16,17 @@ use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use wattle::Result;
-use wattle::meter::export::{Format, Report};
+use wattle::meter::export::{Columns, Format, Report};
 
+use super::energy::{PowerArgs, say_why};
 use super::interrupt::Interrupt;
 use super::model::Cache;
-use super::written;
+use super::{say, written};
 
 mod list;
 mod measure;
 mod plan;
+mod plot;
 mod rival;
 mod subject;
 
@@ -57,7 +62,14 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "N")]
     threads: Vec<Numbers>,
     /// Numbers of the cache [-ctk]
-    #[arg(long, alias = "cache-type-k", value_name = "TYPE", value_enum, default_value_t = Cache::F16)]
+    #[arg(
+        long,
+        aliases = ["cache-type-k", "cache-type-v"],
+        overrides_with = "cache_type",
+        value_name = "TYPE",
+        value_enum,
+        default_value_t = Cache::F16
+    )]
     cache_type: Cache,
     /// Repetitions of each test
     #[arg(short, long, value_name = "N", default_value_t = 5)]
@@ -71,12 +83,24 @@ pub(crate) struct Args {
     /// Use the weights as they lie in the file
     #[arg(long)]
     no_repack: bool,
+    /// Multiply long prompts with coarser scales on ARM with dot products
+    #[arg(long)]
+    coarse: bool,
     /// Keep packed weights in files in DIR, as large as the model, for a faster start next time; safe to delete at any time
     #[arg(long, value_name = "DIR")]
     pack_cache: Option<PathBuf>,
     /// Say on standard error what is being done
     #[arg(long)]
     progress: bool,
+    /// Measure the power at rest for SECONDS (at least 10) before the first test of each model, for figures net of it
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "10",
+          value_parser = idle_seconds, help_heading = "Power")]
+    idle: Option<f64>,
+    /// Draw speed and energy by depth, and power and temperature over time
+    #[arg(long, value_name = "FILE.svg", help_heading = "Power")]
+    plot: Option<PathBuf>,
+    #[command(flatten)]
+    power: PowerArgs,
     /// A llama-bench to run in turn with ours, on the same file; needs -m
     #[arg(long, value_name = "PROGRAM")]
     against: Option<PathBuf>,
@@ -94,20 +118,55 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     let plan = Plan::new(args)?;
     let interrupt = Interrupt::install_for_work()?;
+    let chosen = args.power.choose()?;
+    say_why("bench", &chosen);
+    // Before this thread keeps to some of its cores.
+    let meter = chosen.start()?;
+    if let Some(meter) = &meter {
+        meter.ready();
+    }
+    let columns = Columns {
+        energy: meter.is_some(),
+        net: meter.is_some() && args.idle.is_some(),
+        ..plan.columns()
+    };
     let mut bencher = Bencher {
         plan: &plan,
-        report: Report::new(args.output, plan.columns()),
+        report: Report::new(args.output, columns),
         out,
         answering: interrupt.answering(),
+        meter: meter.as_ref(),
+        idle: None,
+        records: Vec::new(),
     };
     let done = bencher.all();
     // What was measured before a failure is still told.
-    let Bencher { report, out, .. } = bencher;
+    let Bencher {
+        report,
+        out,
+        records,
+        ..
+    } = bencher;
     written(report.end(out))?;
+    if let Some(trouble) = meter.as_ref().and_then(|meter| meter.sampler().trouble()) {
+        say(format_args!("wattle bench: the power sensor: {trouble}"));
+    }
+    if let Some(path) = &args.plot {
+        plot::write(path, &records, meter.as_ref())?;
+    }
     Ok(match done? {
         true => ExitCode::SUCCESS,
         false => interrupt.exit_code(),
     })
+}
+
+/// `--idle`: below ten seconds a baseline is not one.
+fn idle_seconds(text: &str) -> core::result::Result<f64, String> {
+    let seconds = text
+        .parse()
+        .ok()
+        .filter(|seconds| (10.0..=3600.0).contains(seconds));
+    seconds.ok_or_else(|| "expected 10 to 3600 seconds".into())
 }
 
 /// `-o`, by the names of the formats.

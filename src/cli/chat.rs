@@ -12,6 +12,7 @@ use wattle::meter::Speed;
 use wattle::sample::Sampler;
 
 use super::answer::{Answer, answer};
+use super::energy::Answers;
 use super::input;
 use super::interrupt::Interrupt;
 use super::{say, written};
@@ -35,6 +36,7 @@ pub(crate) fn talk(
     n: Option<usize>,
     opening: Opening,
     interrupt: &Interrupt,
+    energy: &Answers,
     out: &mut dyn Write,
 ) -> Result<Speed> {
     let message = |role: &str, content: String| Message {
@@ -68,7 +70,7 @@ pub(crate) fn talk(
         let rest = session.resume(&prompt);
         let Answer {
             text, speed: this, ..
-        } = answer(session, rest, sampler, n, interrupt, out)?;
+        } = answer(session, rest, sampler, n, interrupt, energy, out)?;
         written(writeln!(out).and_then(|()| out.flush()))?;
         speed.add(&this);
         history.push(message("assistant", text));

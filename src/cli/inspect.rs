@@ -14,7 +14,7 @@
 //! | `parameters`, `weight_bytes` | over all tensors |
 //! | `types` | `[{type, tensors, parameters, bytes, share}]`, largest first; `share` of `weight_bytes`, 0 to 1 |
 //! | `token` | `{bytes, parameters}` read to decode one token at an empty context |
-//! | `memory` | `{context, cache, cache_bytes_per_token, cache_bytes, weight_bytes, bytes}`; `cache` is `"latent"` or `"key-value"`, in f16 |
+//! | `memory` | `{context, cache, cache_bytes_per_token, cache_bytes, weight_bytes, bytes, types}`; `cache` is `"latent"` or `"key-value"`, in the default type; `types` is `[{type, cache_bytes_per_token, cache_bytes}]` for each |
 //! | `metadata` | object in file order: scalars and strings as such; an array as `{type, count, values}` with the first 1024 values |
 //! | `tensors` | `[{name, shape, type, bytes, file, offset}]` in file order; `shape[0]` is the length of a row, `file` counts from 0 |
 //! | `notes` | sentences on keys that could not be used |
@@ -65,6 +65,23 @@ impl Args {
 pub(super) fn parameters_of_a_token(model: &Gguf) -> u64 {
     let token = traffic::token(model, &mut traffic::Keys::new(model.metadata()));
     token.map_or(0, |token| token.parameters)
+}
+
+/// The context that the model was made for; 0 when the file does not tell.
+pub(super) fn trained(model: &Gguf) -> u64 {
+    let mut keys = traffic::Keys::new(model.metadata());
+    keys.number("context_length").unwrap_or(0)
+}
+
+/// What the cache of `ctx` tokens takes in each type, by its name; none when the file does not tell.
+pub(super) fn cache_of(model: &Gguf, ctx: u64) -> Vec<(&'static str, u64)> {
+    let memory = traffic::memory(model, &mut traffic::Keys::new(model.metadata()), ctx);
+    let types = memory.map(|memory| memory.types);
+    types
+        .iter()
+        .flatten()
+        .map(|t| (t.name, t.cache_bytes))
+        .collect()
 }
 
 /// Inspects a file.

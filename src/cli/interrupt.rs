@@ -49,6 +49,23 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// As [`install_for_work`](Self::install_for_work), for work that must put something back before the process ends: a second signal
+    /// does not end it at once.
+    pub(crate) fn install_for_restoring() -> Result<Self> {
+        let interrupt = Self {
+            asked: Arc::default(),
+            leaves: Arc::default(),
+            code: Arc::new(AtomicUsize::new(usize::from(exit_code(SIGINT)))),
+        };
+        for signal in [SIGINT, SIGTERM] {
+            let code = exit_code(signal);
+            flag::register_usize(signal, Arc::clone(&interrupt.code), code.into())
+                .and_then(|_| flag::register(signal, Arc::clone(&interrupt.asked)))
+                .map_err(no_handler)?;
+        }
+        Ok(interrupt)
+    }
+
     fn listen(&self, signal: i32) -> Result<()> {
         let code = exit_code(signal);
         // Run in this order at every signal: leave if leaving is due, else ask and make leaving due.
@@ -56,7 +73,7 @@ impl Interrupt {
             .and_then(|_| flag::register_usize(signal, Arc::clone(&self.code), code.into()))
             .and_then(|_| flag::register(signal, Arc::clone(&self.asked)))
             .and_then(|_| flag::register(signal, Arc::clone(&self.leaves)))
-            .map_err(|source| Error::io(Path::new("Ctrl-C"), "install a handler", source))?;
+            .map_err(no_handler)?;
         Ok(())
     }
 
@@ -72,6 +89,10 @@ impl Interrupt {
         self.leaves.store(false, Ordering::SeqCst);
         Answering(self)
     }
+}
+
+fn no_handler(source: std::io::Error) -> Error {
+    Error::io(Path::new("Ctrl-C"), "install a handler", source)
 }
 
 /// Exit code of a program that a signal ended, as shells have it.

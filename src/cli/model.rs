@@ -4,13 +4,17 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use wattle::demo;
+use wattle::error::counted;
 use wattle::generate::{Session, SessionOptions};
+use wattle::gguf::Gguf;
 use wattle::load::{LoadOptions, Model};
 use wattle::model::{CacheType, PackState};
 use wattle::tokenizer::Tokenizer;
-use wattle::{Error, Result};
+use wattle::{Error, Result, os};
+use wattle_boards::Machine;
 
-use super::{progress, say};
+use super::choice::Choice;
+use super::{inspect, progress, say};
 
 /// Which model, and how it runs.
 #[derive(Debug, clap::Args)]
@@ -32,11 +36,21 @@ pub(crate) struct ModelArgs {
     #[arg(short, long, value_name = "N", default_value_t = 256)]
     batch_size: usize,
     /// Numbers of the cache [-ctk]
-    #[arg(long, alias = "cache-type-k", value_name = "TYPE", value_enum, default_value_t = Cache::F16)]
+    #[arg(
+        long,
+        aliases = ["cache-type-k", "cache-type-v"],
+        overrides_with = "cache_type",
+        value_name = "TYPE",
+        value_enum,
+        default_value_t = Cache::F16
+    )]
     cache_type: Cache,
     /// Use the weights as they lie in the file: slower, but other processes can share them
     #[arg(long)]
     no_repack: bool,
+    /// Multiply long prompts with coarser scales on ARM with dot products: nearly twice the products a cycle, less exact
+    #[arg(long)]
+    coarse: bool,
     /// Keep packed weights in files in DIR, as large as the model, for a faster start next time; safe to delete at any time
     #[arg(long, value_name = "DIR")]
     pack_cache: Option<PathBuf>,
@@ -45,6 +59,9 @@ pub(crate) struct ModelArgs {
 /// [`CacheType`] by its name.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Cache {
+    /// Latent rows in 8 bits, others in half precision
+    #[value(alias = "q8_0")]
+    Q8,
     /// Half precision
     F16,
     /// Single precision, for exact comparisons
@@ -54,6 +71,7 @@ pub(crate) enum Cache {
 impl From<Cache> for CacheType {
     fn from(cache: Cache) -> Self {
         match cache {
+            Cache::Q8 => Self::Q8,
             Cache::F16 => Self::F16,
             Cache::F32 => Self::F32,
         }
@@ -66,8 +84,40 @@ impl ModelArgs {
         self.model.as_deref().unwrap_or(Path::new(demo::NAME))
     }
 
+    /// As [`load`](Self::load); without `-t`, with the threads and cores that `wattle tune` chose for this board, if it has.
+    ///
+    /// What is followed, and why something saved is not, is said on stderr.
+    pub(crate) fn load_as_tuned(&self) -> Result<Model> {
+        if self.threads.is_some() {
+            return self.load();
+        }
+        match Choice::here() {
+            Ok(None) => self.load(),
+            Ok(Some((choice, path))) => {
+                let cores = wattle_boards::list_name(&choice.cores);
+                say(format_args!(
+                    "wattle: note: {} on cores {cores}, as `wattle tune` chose ({}); -t N does otherwise",
+                    counted(choice.threads, "thread"),
+                    path.display()
+                ));
+                os::confine(&choice.cores);
+                self.load_on(Some(choice.threads))
+            }
+            Err(fault) => {
+                say(format_args!(
+                    "wattle: warning: {fault}; this choice is ignored"
+                ));
+                self.load()
+            }
+        }
+    }
+
     /// Checks the flags, then loads the model.
     pub(crate) fn load(&self) -> Result<Model> {
+        self.load_on(self.threads)
+    }
+
+    fn load_on(&self, threads: Option<usize>) -> Result<Model> {
         for (name, value) in [("-t", self.threads), ("-b", Some(self.batch_size))] {
             if value == Some(0) {
                 return Err(Error::Argument {
@@ -77,17 +127,53 @@ impl ModelArgs {
                 });
             }
         }
+        self.check_room()?;
         let model = load(
             self.model.as_deref(),
             &LoadOptions {
-                threads: self.threads,
+                threads,
                 no_repack: self.no_repack,
+                coarse: self.coarse,
                 pack_cache: self.pack_cache.clone(),
                 ..LoadOptions::default()
             },
         )?;
         model.pool().confine_caller();
         Ok(model)
+    }
+
+    /// Refuses a context whose cache alone is more than the memory that is free, before the weights are loaded.
+    fn check_room(&self) -> Result<()> {
+        let (Some(path), Some(free)) = (&self.model, Machine::here().available_bytes) else {
+            return Ok(());
+        };
+        // What is wrong with the file is told when it is loaded.
+        let Ok(file) = Gguf::open_head(path) else {
+            return Ok(());
+        };
+        let trained = inspect::trained(&file);
+        let ctx = match self.ctx_size {
+            None => trained.min(4096),
+            Some(0) => trained,
+            Some(ctx) => ctx as u64,
+        };
+        let types = inspect::cache_of(&file, ctx);
+        let name = CacheType::from(self.cache_type).name();
+        let needed = types.iter().find(|(kind, _)| *kind == name);
+        if needed.is_none_or(|(_, bytes)| *bytes <= free) {
+            return Ok(());
+        }
+        let sizes = types
+            .iter()
+            .map(|(kind, bytes)| format!("{bytes} in {kind}"));
+        Err(Error::Argument {
+            name: "-c",
+            value: ctx.to_string(),
+            expected: format!(
+                "a context whose cache fits the {free} bytes of memory that are free; this one takes {} (-ctk)",
+                sizes.collect::<Vec<_>>().join(", ")
+            ),
+        })
     }
 
     /// An empty sequence of the size that the flags ask for. What had to be guessed about its tokens is said on stderr.

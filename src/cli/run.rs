@@ -15,6 +15,7 @@ use wattle::{Error, Result};
 
 use super::answer::answer;
 use super::chat::{self, Opening};
+use super::energy::{Answers, PowerArgs};
 use super::input::{self, TextArgs};
 use super::interrupt::Interrupt;
 use super::model::ModelArgs;
@@ -40,6 +41,8 @@ pub(crate) struct Args {
     predict: i64,
     #[command(flatten)]
     sampling: SamplingArgs,
+    #[command(flatten)]
+    power: PowerArgs,
     /// Chat: the text given is the first message [-cnv]
     #[arg(long, alias = "conversation", conflicts_with = "no_cnv")]
     cnv: bool,
@@ -71,7 +74,9 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
         given => given,
     };
     let interrupt = Interrupt::install()?;
-    let model = args.model.load()?;
+    // Before this thread keeps to some of its cores.
+    let energy = Answers::begin(&args.power)?;
+    let model = args.model.load_as_tuned()?;
     let mut session = args.model.session(&model)?;
     let mut sampler = session.sampler(&args.sampling.options(session.capacity())?)?;
     if args.ignore_eos {
@@ -102,6 +107,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
                 n,
                 opening,
                 &interrupt,
+                &energy,
                 out,
             )?;
             (speed, None)
@@ -126,14 +132,26 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
                 None => input::read_all()?,
             };
             let prompt = tokens(&model, &text, args.parse_special)?;
-            let answer = answer(&mut session, &prompt, &mut sampler, n, &interrupt, out)?;
+            let answer = answer(
+                &mut session,
+                &prompt,
+                &mut sampler,
+                n,
+                &interrupt,
+                &energy,
+                out,
+            )?;
             if io::stdout().is_terminal() {
                 written(writeln!(out).and_then(|()| out.flush()))?;
             }
             (answer.speed, Some(answer.end))
         }
     };
-    say(format_args!("wattle: {speed}{}", seed_note(&sampler)));
+    let joules = energy.note(&speed);
+    say(format_args!(
+        "wattle: {speed}{joules}{}",
+        seed_note(&sampler)
+    ));
     Ok(match end {
         Some(End::Stopped) => interrupt.exit_code(),
         _ => ExitCode::SUCCESS,

@@ -43,7 +43,7 @@ pub(crate) struct Args {
     /// Print the shapes and their sizes, as without SHAPE
     #[arg(long, conflicts_with_all = ["shape", "layers", "seed", "force", "threads"])]
     list: bool,
-    /// Write so many layers [default: those of the model; of v3-few 2]
+    /// Write so many layers [default: those of the model; of v3-few and v32-few 2]
     #[arg(long, value_name = "N")]
     layers: Option<u32>,
     /// The weights follow from it

@@ -6,7 +6,7 @@
 use core::fmt;
 use std::io::{self, Write};
 
-use super::record::{Field, Record, Value, fields};
+use super::record::{ENERGY_PREFIX, Field, Kind, Record, Value, energy_fields, fields};
 
 mod csv;
 mod json;
@@ -25,6 +25,10 @@ pub struct Columns {
     pub cache: bool,
     /// Another program is measured too.
     pub against: bool,
+    /// A sensor tells what it costs.
+    pub energy: bool,
+    /// In a table for people: net of the power at rest, which was measured.
+    pub net: bool,
 }
 
 impl Columns {
@@ -33,10 +37,30 @@ impl Columns {
         fields(self.against)
     }
 
-    /// Those of them that are no lists.
+    /// Those of them that are no lists, and those of energy where a sensor tells of it.
     fn flat(self) -> impl Iterator<Item = &'static Field> {
-        self.fields()
-            .filter(|field| field.kind != super::record::Kind::List)
+        let energy = if self.energy { energy_fields() } else { &[] };
+        let all = self.fields().chain(energy);
+        all.filter(|field| field.kind != Kind::List)
+    }
+
+    /// Names and values of a record as JSON has them, in the order of the fields. Energy is one object, or null without a sensor.
+    fn json(self, record: &Record) -> Vec<(&'static str, String)> {
+        let value = |field: &'static Field| json_value(&(field.get)(record));
+        let mut all: Vec<_> = self
+            .fields()
+            .map(|field| (field.name, value(field)))
+            .collect();
+        let energy = energy_fields().iter().map(|field| {
+            let name = field.name.strip_prefix(ENERGY_PREFIX).unwrap_or(field.name);
+            format!("\"{name}\": {}", value(field))
+        });
+        let energy: Vec<String> = energy.collect();
+        all.push(match record.energy {
+            Some(_) => ("energy", format!("{{{}}}", energy.join(", "))),
+            None => ("energy", "null".into()),
+        });
+        all
     }
 }
 
@@ -148,6 +172,10 @@ fn json_value(value: &Value) -> String {
         Value::List(values) => {
             let values: Vec<String> = values.iter().map(json_value).collect();
             format!("[{}]", values.join(", "))
+        }
+        Value::Words(words) => {
+            let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+            format!("[{}]", words.join(", "))
         }
     }
 }

@@ -12,15 +12,17 @@
 //! | `bytes_per_token` | decoding only: weights, and cache rows at the mean depth of the test, that a token reads |
 //! | `gbps` | the same in 10^9 bytes a second, at the median speed |
 //! | `roofline_gbps`, `roofline_share` | what the same threads read from memory just before or after ([`super::Roofline`]), and `gbps` over it |
+//! | `energy`, `energy_*` | joules, mean power, tokens per joule and what speaks against them ([`super::energy`]); one object in JSON |
 //! | `against_*`, `ratio` | another program in turn with ours, and the ratio of the two medians ([`Against`]) |
 //!
 //! What was not measured is null, never 0. **A new column is a line in a list of `fields.rs`.**
 
+use super::energy::Energy;
 use super::{Against, Roofline, Samples};
 
 mod fields;
 
-pub use fields::{Field, Kind, Value, fields};
+pub use fields::{ENERGY_PREFIX, Field, Kind, Value, energy_fields, fields};
 
 /// A test that was done.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +43,8 @@ pub struct Record {
     pub bytes_per_token: Option<u64>,
     /// What the memory gave.
     pub roofline: Option<Roofline>,
+    /// What it cost, where a sensor tells.
+    pub energy: Option<Energy>,
     /// Another program at the same.
     pub against: Option<Against>,
 }

@@ -52,6 +52,22 @@ pub(crate) fn split_kv_b(
     }
 }
 
+/// Bytes that `split_kv_b` leaves of `attn_kv_b` in `source`, `(heads * (nope + v), rank)`: keys stored anew, and values. `None` when rows are no
+/// whole blocks, or too many.
+#[must_use]
+pub fn split_bytes(
+    source: Format,
+    rank: usize,
+    heads: usize,
+    nope: usize,
+    v: usize,
+) -> Option<usize> {
+    let keys = transposed_format(source, nope).row_bytes(nope)?;
+    let keys = heads.checked_mul(rank)?.checked_mul(keys)?;
+    let values = heads.checked_mul(v)?.checked_mul(source.row_bytes(rank)?)?;
+    keys.checked_add(values)
+}
+
 /// How the transposed key rows, `cols` wide, are stored.
 fn transposed_format(source: Format, cols: usize) -> Format {
     match source {
@@ -93,6 +109,8 @@ mod tests {
             let kv_b = q4_0(heads * (nope + v), rank);
             let (k_b, v_b) = split_kv_b(Isa::best(), &kv_b, heads, nope, v);
             assert_eq!((k_b.format(), v_b.format()), (format, Format::Q4_0));
+            let bytes = heads * (k_b.bytes_each() + v_b.bytes_each());
+            assert_eq!(split_bytes(Format::Q4_0, rank, heads, nope, v), Some(bytes));
             assert_eq!((k_b.count(), k_b.rows(), k_b.cols()), (heads, rank, nope));
             let mut row = vec![0.0; rank];
             for head in 0..heads {

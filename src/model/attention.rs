@@ -1,13 +1,12 @@
 //! The attention block of a layer: one of the two forms, and the buffers that all layers share.
 
 use super::acts::ActBuffer;
-use super::attend::{HEADS, Scratch};
-use super::cache::Cache;
+use super::attend::Attending;
+use super::cache::{Cache, Layout};
 use super::config::{Config, Heads};
 use super::gqa::GqaWork;
 use super::input::Input;
-use super::memory::zeros;
-use super::mla::{MlaWork, Panels};
+use super::mla::{IndexKeys, MlaWork, Panels, mixed};
 use super::step::{Angles, Step};
 use super::weights::Attention;
 use crate::error::Result;
@@ -16,9 +15,7 @@ use crate::error::Result;
 #[derive(Debug)]
 pub(crate) struct AttentionWork {
     blocks: Blocks,
-    /// One a worker.
-    scratch: Vec<Scratch>,
-    context: usize,
+    attending: Attending,
 }
 
 #[derive(Debug)]
@@ -30,58 +27,59 @@ enum Blocks {
 impl AttentionWork {
     pub(crate) fn new(
         config: &Config,
+        layout: Layout,
         batch: usize,
         q_lora_rank: usize,
         context: usize,
     ) -> Result<Self> {
+        let (v, streams, heads) = match config.heads {
+            Heads::Mla(heads) => (mixed(&heads, layout), 1, heads.heads),
+            Heads::Gqa(heads) => (heads.v, heads.kv_heads, heads.heads),
+        };
         let blocks = match config.heads {
-            Heads::Mla(heads) => Blocks::Mla(Box::new(MlaWork::new(&heads, batch, q_lora_rank)?)),
+            Heads::Mla(heads) => {
+                let work = MlaWork::new(&heads, config, layout, batch, q_lora_rank, context)?;
+                Blocks::Mla(Box::new(work))
+            }
             Heads::Gqa(heads) => Blocks::Gqa(GqaWork::new(&heads, batch)?),
         };
         Ok(Self {
             blocks,
-            scratch: Vec::new(),
-            context,
+            attending: Attending::new(v, streams, batch * heads)?,
         })
     }
 
     /// Gives each of `workers` its scratch; allocates only when their number grows.
     pub(crate) fn prepare(&mut self, workers: usize, config: &Config) -> Result<()> {
-        let width = config.heads.cache_width();
-        while self.scratch.len() < workers {
-            let panels = match (&self.blocks, config.heads) {
-                (Blocks::Mla(work), Heads::Mla(heads)) if work.expands() => Panels::new(&heads)?,
-                _ => Panels::default(),
-            };
-            self.scratch.push(Scratch {
-                scores: zeros(&[HEADS, self.context])?,
-                query: zeros(&[HEADS, width])?,
-                panels,
-            });
-        }
-        Ok(())
+        let Self { blocks, attending } = self;
+        attending.prepare(workers, || match (&*blocks, config.heads) {
+            (Blocks::Mla(work), Heads::Mla(heads)) if work.expands() => Panels::new(&heads),
+            _ => Ok(Panels::default()),
+        })
     }
 }
 
 impl Attention {
-    /// `y = attention(h)` for the tokens of this pass, `(tokens, n_embd)`; their rows are appended to `cache`.
+    /// `y = attention(h)` for the tokens of this pass, `(tokens, n_embd)`; their rows are appended to `cache`, and to `index` what
+    /// sparse attention finds them by.
     pub(crate) fn forward(
         &self,
         step: Step<'_>,
         h: Input<'_>,
         angles: &Angles,
         cache: &mut Cache,
+        index: Option<&mut IndexKeys>,
         work: &mut AttentionWork,
         acts: &mut ActBuffer,
         y: &mut [f32],
     ) {
-        let scratch = &mut work.scratch;
+        let attending = &mut work.attending;
         match (self, &mut work.blocks) {
             (Self::Mla(mla), Blocks::Mla(work)) => {
-                mla.forward(step, h, angles, cache, work, scratch, acts, y);
+                mla.forward(step, h, angles, cache, index, work, attending, acts, y);
             }
             (Self::Gqa(gqa), Blocks::Gqa(work)) => {
-                gqa.forward(step, h, angles, cache, work, scratch, acts, y);
+                gqa.forward(step, h, angles, cache, work, attending, acts, y);
             }
             _ => unreachable!("a model has one form of attention, fixed by its config"),
         }

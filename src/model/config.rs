@@ -19,6 +19,41 @@ pub struct Config {
     pub rope: Rope,
     /// Shape of attention.
     pub heads: Heads,
+    /// Constant factors on the residual stream.
+    pub scales: Scales,
+    /// How latent attention chooses rows; none where it reads all.
+    pub sparse: Option<Sparse>,
+}
+
+/// Sparse attention (DeepSeek-V3.2, section 2.1): with more than `top_k` rows in the cache a token attends to those that an indexer
+/// ranks highest, and to all before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sparse {
+    /// Heads of the indexer.
+    pub heads: usize,
+    /// Dimensions of a head's query, and of the one key a token; the first of them rotate.
+    pub width: usize,
+    /// Rows that a token attends to.
+    pub top_k: usize,
+}
+
+/// Constant factors on the residual stream, which keep it of one size whatever the depth (Hu et al. 2024, section 3);
+/// 1 in most models.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scales {
+    /// On what is looked up for a token.
+    pub embedding: f32,
+    /// On what a block puts out, before it is added.
+    pub branch: f32,
+}
+
+impl Default for Scales {
+    fn default() -> Self {
+        Self {
+            embedding: 1.0,
+            branch: 1.0,
+        }
+    }
 }
 
 /// The shape of attention, the same in all layers.

@@ -1,4 +1,4 @@
-//! The feed-forward block: one gated network, or a mixture of them.
+//! The feed-forward block: one network, with a gate or without, or a mixture of them.
 
 use wattle_kernels as op;
 
@@ -9,7 +9,7 @@ use super::matrix::multiply;
 use super::memory::zeros;
 use super::moe::MoeWork;
 use super::step::Step;
-use super::weights::{Ffn, Gated, Layer};
+use super::weights::{Ffn, Gated, Layer, Squared};
 use crate::error::Result;
 
 /// Buffers of the feed-forward blocks of a model, used by one layer after the other.
@@ -25,11 +25,12 @@ impl FfnWork {
     pub(crate) fn new(config: &Config, layers: &[Layer], batch: usize) -> Result<Self> {
         let widest = |ffn: &Ffn| match ffn {
             Ffn::Dense(gated) => gated.gate.rows(),
+            Ffn::Squared(squared) => squared.up.rows(),
             Ffn::Moe(moe) => moe.shared.as_ref().map_or(0, |s| s.gate.rows()),
         };
         let width = layers.iter().map(|l| widest(&l.ffn)).max().unwrap_or(0);
         let moe = layers.iter().filter_map(|l| match &l.ffn {
-            Ffn::Dense(_) => None,
+            Ffn::Dense(_) | Ffn::Squared(_) => None,
             Ffn::Moe(moe) => Some(moe),
         });
         Ok(Self {
@@ -50,10 +51,10 @@ impl FfnWork {
     }
 }
 
-/// Buffers of a gated network.
+/// Buffers of a network of its own.
 #[derive(Debug)]
 pub(crate) struct GatedWork {
-    /// `(T, gate | up)`
+    /// `(T, gate | up)`, or `(T, up)` without a gate.
     gate_up: Vec<f32>,
     /// `(T, ff)`
     hidden: Vec<f32>,
@@ -71,12 +72,9 @@ impl Ffn {
     ) {
         match (self, &mut work.moe) {
             (Self::Dense(gated), _) => gated.forward(step, h, &mut work.gated, acts, y),
-            (Self::Moe(moe), Some(work_moe)) => {
-                match &moe.shared {
-                    Some(shared) => shared.forward(step, h, &mut work.gated, acts, y),
-                    None => y.fill(0.0),
-                }
-                moe.add_experts(step, h, work_moe, acts, y);
+            (Self::Squared(squared), _) => squared.forward(step, h, &mut work.gated, acts, y),
+            (Self::Moe(moe), Some(mixture)) => {
+                moe.forward(step, h, &mut work.gated, mixture, acts, y);
             }
             (Self::Moe(_), None) => unreachable!("buffers were made for these layers"),
         }
@@ -85,7 +83,7 @@ impl Ffn {
 
 impl Gated {
     /// `y = down(silu(gate h) * up h)`.
-    fn forward(
+    pub(crate) fn forward(
         &self,
         step: Step<'_>,
         h: Input<'_>,
@@ -103,6 +101,31 @@ impl Gated {
         acts.make(step, hidden, width, |t, hidden| {
             let (gate, up) = gate_up[t * 2 * width..][..2 * width].split_at(width);
             op::silu_mul(step.isa, gate, up, hidden);
+        });
+        step.show(&[&self.down], hidden);
+        let a = acts.acts(hidden, width);
+        multiply(step.pool, &[self.down.all()], &a, y);
+    }
+}
+
+impl Squared {
+    /// `y = down(relu(up h)^2)`.
+    fn forward(
+        &self,
+        step: Step<'_>,
+        h: Input<'_>,
+        work: &mut GatedWork,
+        acts: &mut ActBuffer,
+        y: &mut [f32],
+    ) {
+        let width = self.up.rows();
+        let up = &mut work.gate_up[..step.tokens * width];
+        let hidden = &mut work.hidden[..step.tokens * width];
+        step.show(&[&self.up], h.rows);
+        multiply(step.pool, &[self.up.all()], &h.acts(), up);
+        let up = &*up;
+        acts.make(step, hidden, width, |t, hidden| {
+            op::relu_squared(step.isa, &up[t * width..][..width], hidden);
         });
         step.show(&[&self.down], hidden);
         let a = acts.acts(hidden, width);

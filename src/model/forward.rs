@@ -11,8 +11,8 @@ impl Transformer {
     /// Runs `tokens` after those that `state` already holds, and appends them to it.
     ///
     /// Returns the logits as rows of `n_vocab`: one for the last token, one for each, or none, as `want` says. Nothing is
-    /// allocated, but for the scratch of the pool's threads in the first pass, and for the rows of [`Logits::All`] when there
-    /// are more of them than ever before.
+    /// allocated, but for the scratch of the pool's threads in the first pass, for the rows of [`Logits::All`] when there are
+    /// more of them than ever before, and for a block a layer whenever the tokens outgrow those that the caches have.
     ///
     /// # Errors
     /// When a token id is outside the vocabulary, the tokens do not fit the context or the batch of `state`, or there is no
@@ -51,6 +51,7 @@ impl Transformer {
         watch: Option<&dyn Watch>,
     ) -> Result<&'s [f32]> {
         self.check(tokens, state)?;
+        state.reserve(tokens.len())?;
         let (weights, config) = (&self.weights, &self.config);
         let (n, width) = (tokens.len(), config.n_embd);
         let step = Step {
@@ -63,6 +64,7 @@ impl Transformer {
         };
         let State {
             caches,
+            index,
             buffers: b,
             logits,
             ..
@@ -84,15 +86,19 @@ impl Transformer {
             weights
                 .embedding
                 .decode_row_with(token as usize, &mut b.row, row);
+            if config.scales.embedding != 1.0 {
+                row.iter_mut().for_each(|x| *x *= config.scales.embedding);
+            }
         }
         b.angles.fill(config, step.past, n);
         for (i, (layer, cache)) in weights.layers.iter().zip(caches).enumerate() {
             // What a block puts out is added when the next takes it in.
             let last = (i > 0).then_some(&*y);
             let h = b.input.fill(step, x, last, &layer.attention_norm);
+            let (index, work) = (index.get_mut(i), &mut b.attention);
             layer
                 .attention
-                .forward(step, h, &b.angles, cache, &mut b.attention, &mut b.acts, y);
+                .forward(step, h, &b.angles, cache, index, work, &mut b.acts, y);
             let h = b.input.fill(step, x, Some(y), &layer.ffn_norm);
             layer.ffn.forward(step, h, &mut b.ffn, &mut b.acts, y);
         }

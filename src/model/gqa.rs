@@ -1,7 +1,7 @@
 //! Grouped-query attention (Ainslie et al. 2023): several query heads share a key and a value head.
 
 use super::acts::ActBuffer;
-use super::attend::{Scratch, attend};
+use super::attend::{Attending, Columns};
 use super::cache::Cache;
 use super::config::{GqaHeads, Heads};
 use super::input::Input;
@@ -17,6 +17,8 @@ use wattle_kernels as op;
 pub(crate) struct GqaWork {
     /// `(T, heads * k | kv_heads * k | kv_heads * v)`: queries, then the row for the cache.
     projected: Vec<f32>,
+    /// `(heads, T, k)`, the queries with those of a key head together.
+    query: Vec<f32>,
     /// `(T, heads * v)`
     output: Vec<f32>,
 }
@@ -26,6 +28,7 @@ impl GqaWork {
         let row = heads.heads * heads.k + heads.kv_heads * (heads.k + heads.v);
         Ok(Self {
             projected: zeros(&[batch, row])?,
+            query: zeros(&[heads.heads, batch, heads.k])?,
             output: zeros(&[batch, heads.heads, heads.v])?,
         })
     }
@@ -40,7 +43,7 @@ impl Gqa {
         angles: &Angles,
         cache: &mut Cache,
         work: &mut GqaWork,
-        scratch: &mut [Scratch],
+        attending: &mut Attending,
         acts: &mut ActBuffer,
         y: &mut [f32],
     ) {
@@ -59,7 +62,6 @@ impl Gqa {
             isa,
             tokens,
             config,
-            past,
             ..
         } = step;
 
@@ -83,25 +85,32 @@ impl Gqa {
             cache.push(isa, cached);
         }
 
-        // A head of a token a tile.
+        // Heads of one key head are neighbours, so they share its rows.
         let projected = &*projected;
-        let cache = &*cache;
+        let query = &mut work.query[..heads * tokens * k];
+        for (i, query) in query.chunks_exact_mut(k).enumerate() {
+            let (head, t) = (i / tokens, i % tokens);
+            query.copy_from_slice(&projected[t * stride + head * k..][..k]);
+        }
+        let (query, cache) = (&*query, &*cache);
+        let columns = Columns {
+            streams: kv_heads,
+            each: heads / kv_heads * tokens,
+        };
+        let found = attending.run(step, columns, |item, i, span, states| {
+            let query = &query[item.first * k..][..item.n * k];
+            let keys = cache.rows(i, item.stream * k, k);
+            let values = cache.rows(i, kv_heads * k + item.stream * v, v);
+            op::attend(isa, query, keys, values, scale, span, states);
+        });
         let output = &mut work.output[..tokens * heads * v];
-        let width = output.len();
-        pool.columns_with(scratch, output, width, v, |window, scratch| {
-            let (t, head) = (window.index() / heads, window.index() % heads);
-            let query = &projected[t * stride + head * k..][..k];
-            let kv_head = head * kv_heads / heads;
-            let seen = past + t + 1;
-            attend(
-                isa,
-                query,
-                cache.rows(seen, kv_head * k, k),
-                cache.rows(seen, kv_heads * k + kv_head * v, v),
-                scale,
-                &mut scratch.scores,
-                window.into_row(),
-            );
+        pool.columns(output, heads * v, v, |mut window, _| {
+            let head = window.index();
+            for t in 0..tokens {
+                window
+                    .row_mut(t)
+                    .copy_from_slice(found.of(head * tokens + t));
+            }
         });
         step.show(&[&self.output.weight], output);
         let a = acts.quantize(step, output, heads * v);

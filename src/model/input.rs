@@ -37,14 +37,14 @@ impl<'a> Input<'a> {
 }
 
 impl InputBuffer {
-    pub(crate) fn new(batch: usize, n_embd: usize) -> Result<Self> {
+    pub(crate) fn new(batch: usize, n_embd: usize, pieces: bool) -> Result<Self> {
         Ok(Self {
             rows: zeros(&[batch, n_embd])?,
-            acts: ActBuffer::new(batch, n_embd)?,
+            acts: ActBuffer::new(batch, n_embd, pieces)?,
         })
     }
 
-    /// `x += y`, when there is a `y`, and the input of the next block, `norm(x) * weight`: both `(tokens, n_embd)`.
+    /// `x += branch * y`, when there is a `y`, and the input of the next block, `norm(x) * weight`: both `(tokens, n_embd)`.
     pub(crate) fn fill(
         &mut self,
         step: Step<'_>,
@@ -55,7 +55,7 @@ impl InputBuffer {
         let cols = weight.len();
         let rows = &mut self.rows[..x.len()];
         let each = step.block(x.len() / cols, cols);
-        let blocks = self.acts.blocks(rows.len(), cols, each);
+        let blocks = self.acts.blocks(step.tokens, rows.len(), cols, each);
         let mut y = y.map(|y| y.chunks(each * cols));
         let parts = x
             .chunks_mut(each * cols)
@@ -66,7 +66,8 @@ impl InputBuffer {
             let x = x.chunks_exact_mut(cols).zip(rows.chunks_exact_mut(cols));
             for (t, (x, row)) in x.enumerate() {
                 if let Some(y) = y {
-                    op::add(step.isa, x, &y[t * cols..][..cols]);
+                    let branch = step.config.scales.branch;
+                    op::axpy(step.isa, x, branch, &y[t * cols..][..cols]);
                 }
                 op::rmsnorm(step.isa, x, weight, step.config.norm_eps, row);
                 acts.quantize(step.isa, row);

@@ -9,25 +9,36 @@
 //! The first reads least, the second multiplies least where many queries share a key. Both are the same up to rounding: activations
 //! become int8 where they meet the weights, which are the query and the mix in the first, the latent on its way to a value in the
 //! second.
+//!
+//! A model with an [indexer] attends to a choice of rows where there are many, which is absorbed and [sparse].
 
 mod absorbed;
 mod expanded;
+mod indexer;
+mod sparse;
 
 use wattle_kernels as op;
 
 use self::absorbed::AbsorbedWork;
+pub(crate) use self::absorbed::mixed;
 use self::expanded::ExpandedWork;
 pub(crate) use self::expanded::{Panels, pays};
+pub(crate) use self::indexer::IndexKeys;
+use self::sparse::{Choice, SparseWork};
 use super::acts::ActBuffer;
-use super::attend::Scratch;
-use super::cache::Cache;
-use super::config::{Heads, MlaHeads};
+use super::attend::Attending;
+use super::cache::{Cache, Layout};
+use super::config::{Config, Heads, MlaHeads};
 use super::input::Input;
 use super::matrix::multiply;
 use super::memory::zeros;
-use super::step::{Angles, Step, norm, rotate};
+use super::step::{Angles, Step, rotate};
 use super::weights::{Mla, Query};
 use crate::error::Result;
+
+/// `eps` of the norms at a low rank. The models' own code leaves it at this whatever the `eps` of the residual stream is, which is
+/// the only one that a file states.
+const RANK_EPS: f32 = 1e-6;
 
 /// Buffers for a pass, `T` tokens at most, in the shapes of the comments.
 #[derive(Debug)]
@@ -43,12 +54,21 @@ pub(crate) struct MlaWork {
     absorbed: AbsorbedWork,
     /// None where no pass has as many tokens.
     expanded: Option<ExpandedWork>,
+    /// None where no token ever has to choose rows.
+    sparse: Option<SparseWork>,
     /// `(T, heads * v)`
     output: Vec<f32>,
 }
 
 impl MlaWork {
-    pub(crate) fn new(heads: &MlaHeads, batch: usize, q_lora_rank: usize) -> Result<Self> {
+    pub(crate) fn new(
+        heads: &MlaHeads,
+        config: &Config,
+        layout: Layout,
+        batch: usize,
+        q_lora_rank: usize,
+        context: usize,
+    ) -> Result<Self> {
         let query = heads.heads * (heads.nope + heads.rope);
         let row = heads.kv_lora_rank + heads.rope;
         let behind_rank = if q_lora_rank > 0 { query } else { 0 };
@@ -58,9 +78,14 @@ impl MlaWork {
             low: zeros(&[batch, q_lora_rank])?,
             query: zeros(&[batch, behind_rank])?,
             row: zeros(&[row])?,
-            absorbed: AbsorbedWork::new(heads, batch)?,
+            absorbed: AbsorbedWork::new(heads, layout, batch, config.sparse.is_some())?,
             expanded: expands
                 .then(|| ExpandedWork::new(heads, batch))
+                .transpose()?,
+            sparse: config
+                .sparse
+                .filter(|sparse| context > sparse.top_k)
+                .map(|sparse| SparseWork::new(&sparse, &config.heads, layout, batch, context))
                 .transpose()?,
             output: zeros(&[batch, heads.heads, heads.v])?,
         })
@@ -91,15 +116,16 @@ impl<'a> Queries<'a> {
 }
 
 impl Mla {
-    /// `y = attention(h)`; appends the latent rows of these tokens to `cache`.
+    /// `y = attention(h)`; appends the latent rows of these tokens to `cache`, and what they are found by to `index`.
     pub(crate) fn forward(
         &self,
         step: Step<'_>,
         h: Input<'_>,
         angles: &Angles,
         cache: &mut Cache,
+        mut index: Option<&mut IndexKeys>,
         work: &mut MlaWork,
-        scratch: &mut [Scratch],
+        attending: &mut Attending,
         acts: &mut ActBuffer,
         y: &mut [f32],
     ) {
@@ -110,7 +136,6 @@ impl Mla {
             pool,
             isa,
             tokens,
-            config,
             past,
             ..
         } = step;
@@ -140,7 +165,7 @@ impl Mla {
                 isa,
                 &kv[..rank],
                 &self.kv_a_norm,
-                config.norm_eps,
+                RANK_EPS,
                 &mut cached[..rank],
             );
             if let Some(kv_b) = &self.kv_b {
@@ -149,6 +174,14 @@ impl Mla {
             cached[rank..].copy_from_slice(&kv[rank..]);
             rotate(step, angles, t, &mut cached[rank..]);
             cache.push(isa, cached);
+        }
+
+        // Within top_k tokens nothing is ever chosen, and there are no keys to choose by.
+        if let Some(indexer) = &self.indexer {
+            step.show(&[&indexer.k, &indexer.weights], h.rows);
+            if let (Some(keys), Some(work)) = (index.as_deref_mut(), &mut work.sparse) {
+                indexer.keys(step, h, angles, keys, &mut work.index);
+            }
         }
 
         // Queries, one row a token at `stride`, whichever way they were made.
@@ -161,12 +194,18 @@ impl Mla {
                     .chunks_exact(stride)
                     .zip(low.chunks_exact_mut(q_rank))
                 {
-                    norm(step, &row[..q_rank], w, low);
+                    op::rmsnorm(isa, &row[..q_rank], w, RANK_EPS, low);
                 }
                 let query = &mut work.query[..tokens * b.rows()];
                 step.show(&[b], low);
                 let a = acts.quantize(step, low, q_rank);
                 multiply(pool, &[b.all()], &a, query);
+                if let Some(indexer) = &self.indexer {
+                    step.show(&[&indexer.q_b], low);
+                    if let Some(work) = &mut work.sparse {
+                        indexer.queries(step, &a, angles, &mut work.index);
+                    }
+                }
                 (query, b.rows())
             }
         };
@@ -184,13 +223,29 @@ impl Mla {
 
         // A watched pass stays absorbed: the inputs of the two stacks, which it is shown, arise there only.
         let output = &mut work.output[..tokens * heads.heads * v];
+        let sparse = work.sparse.as_mut();
+        let sparse = sparse.filter(|work| work.dense(past, tokens) < tokens);
+        let choice = match (&self.indexer, index, sparse) {
+            (Some(indexer), Some(keys), Some(work)) => Some(Choice {
+                indexer,
+                keys,
+                work,
+            }),
+            _ => None,
+        };
+        let absorb = choice.is_some()
+            || step.watch.is_some()
+            || !pays(isa, &heads, cache.layout(), past, tokens);
         match &mut work.expanded {
-            Some(work) if step.watch.is_none() && pays(&heads, past, tokens) => {
+            Some(work) if !absorb => {
+                let scratch = &mut attending.scratch;
                 self.expanded(step, &heads, query, cache, work, scratch, output);
             }
             _ => {
                 let work = &mut work.absorbed;
-                self.absorbed(step, &heads, query, cache, work, scratch, acts, output);
+                self.absorbed(
+                    step, &heads, query, cache, choice, work, attending, acts, output,
+                );
             }
         }
         step.show(&[&self.output], output);

@@ -9,19 +9,23 @@
 //! ```
 //!
 //! The gate and up phase fills [patches], which the next step turns into hidden rows. The down phase of many tokens goes by output
-//! rows; that of few, who wait for the weights, fills patches too. Either adds the experts of a token in the order of their numbers:
-//! a token's sum never depends on who else is in the batch.
+//! rows; [few] tokens, who wait for the weights, have phases of their own. Either adds the experts of a token to the shared one in
+//! the order of their numbers: a token's sum never depends on who else is in the batch, but for one thing: in a pass that has
+//! [pieces](super::acts), an expert with few tokens is multiplied exactly, and one with more in pieces.
 
+mod few;
 mod patches;
 
 use wattle_kernels::{self as op, Acts, TILE_ROWS};
 
-use self::patches::Patches;
+use self::few::{FEW, FewWork};
+use self::patches::{Patches, Tile};
 use super::acts::ActBuffer;
 use super::config::Config;
+use super::ffn::GatedWork;
 use super::input::Input;
 use super::matrix::{multiply, tile_rows};
-use super::memory::{filled, zeros};
+use super::memory::{filled, reserved, zeros};
 use super::router::{Choice, route};
 use super::step::Step;
 use super::weights::Moe;
@@ -40,6 +44,10 @@ pub(crate) struct MoeWork {
     starts: Vec<usize>,
     /// `(S)`: which choice a slot is, as an index into `chosen`.
     choice: Vec<usize>,
+    /// The experts that have slots, in the order of their numbers.
+    in_use: Vec<usize>,
+    /// `(experts)`: where an expert with slots stands among those.
+    place: Vec<usize>,
     /// `(S, n_embd)`: the inputs, a row a slot. Written only for weights that are multiplied as floats, and for a watch.
     input: Vec<f32>,
     patches: Patches,
@@ -48,15 +56,15 @@ pub(crate) struct MoeWork {
     /// Products of a tile of the down phase, `(T, tile rows)` a worker.
     scratch: Vec<Vec<f32>>,
     patch: usize,
+    few: FewWork,
 }
 
 /// Most rows in a tile of either phase.
 const MAX_ROWS: usize = 256;
-/// A down phase of at most so many tokens waits for its weights, and fills patches.
-const FEW: usize = 8;
 /// The gate and the up matrix, as an expert's first and second.
 const GATE: usize = 0;
 const UP: usize = 1;
+const GATE_UP: usize = 2;
 
 impl MoeWork {
     /// Buffers for the largest of `layers`; none when there are no layers.
@@ -65,20 +73,25 @@ impl MoeWork {
         layers: impl Iterator<Item = &'a Moe>,
         batch: usize,
     ) -> Result<Option<Self>> {
-        let shapes: Vec<_> = layers
-            .map(|moe| (moe.gate.count(), moe.gate.rows(), moe.rule.used))
-            .collect();
-        let most = |of: fn(&(usize, usize, usize)) -> usize| shapes.iter().map(of).max();
-        let (Some(experts), Some(ff), Some(used)) = (most(|s| s.0), most(|s| s.1), most(|s| s.2))
-        else {
+        let layers: Vec<_> = layers.collect();
+        let most = |of: fn(&Moe) -> usize| layers.iter().map(|moe| of(moe)).max();
+        let (Some(experts), Some(ff), Some(used)) = (
+            most(|moe| moe.gate.count()),
+            most(|moe| moe.gate.rows()),
+            most(|moe| moe.rule.used),
+        ) else {
             return Ok(None);
         };
+        let shared = most(|moe| moe.shared.as_ref().map_or(0, |s| s.gate.rows())).unwrap_or(0);
         let slots = batch.saturating_mul(used);
-        let rows = 2 * ff.div_ceil(TILE_ROWS) + config.n_embd.div_ceil(TILE_ROWS);
-        let few = batch.min(FEW).saturating_mul(used);
+        let in_use = experts.min(slots);
+        let tiles = |rows: usize| rows.div_ceil(TILE_ROWS);
+        let tiles = (in_use + 1) * (GATE_UP * tiles(ff) + tiles(config.n_embd));
+        let few = batch.min(FEW);
         let most = slots
-            .saturating_mul(2 * ff)
-            .max(few.saturating_mul(config.n_embd));
+            .saturating_mul(GATE_UP * ff)
+            .saturating_add(few.saturating_mul(config.n_embd))
+            .max(few.saturating_mul(used.saturating_mul(config.n_embd)));
         let what = "the experts chosen in a batch";
         Ok(Some(Self {
             scores: zeros(&[batch, experts])?,
@@ -86,11 +99,14 @@ impl MoeWork {
             chosen: filled(Choice::default(), &[slots], what)?,
             starts: filled(0, &[experts + 1], what)?,
             choice: filled(0, &[slots], what)?,
+            in_use: reserved(in_use, || what.into())?,
+            place: filled(0, &[experts], what)?,
             input: zeros(&[slots, config.n_embd])?,
-            patches: Patches::new(experts.min(slots) * rows, &[most])?,
+            patches: Patches::new(GATE_UP * in_use + 1, tiles, &[most])?,
             hidden: zeros(&[slots, ff])?,
             scratch: Vec::new(),
             patch: batch.saturating_mul(MAX_ROWS),
+            few: FewWork::new(few, experts, shared)?,
         }))
     }
 
@@ -118,28 +134,57 @@ impl MoeWork {
         }
         self.starts.rotate_right(1);
         self.starts[0] = 0;
+
+        self.in_use.clear();
+        for (expert, ends) in self.starts.windows(2).enumerate() {
+            if ends[0] < ends[1] {
+                self.place[expert] = self.in_use.len();
+                self.in_use.push(expert);
+            }
+        }
     }
 }
 
 impl Moe {
-    /// `y += sum over the chosen experts of weight * expert(h)`, `(tokens, n_embd)`.
-    pub(crate) fn add_experts(
+    /// `y = shared(h) + sum over the chosen experts of weight * expert(h)`, `(tokens, n_embd)`.
+    pub(crate) fn forward(
         &self,
         step: Step<'_>,
         h: Input<'_>,
+        gated: &mut GatedWork,
         work: &mut MoeWork,
         acts: &mut ActBuffer,
         y: &mut [f32],
     ) {
-        let slots = step.tokens * self.rule.used;
-        self.choose(step, h, work);
-        work.sort(slots);
-        self.hidden(step, h, work, acts);
-        if step.tokens <= FEW {
-            self.add_down_of_few(step, work, acts, y);
-        } else {
-            self.add_down(step, work, acts, y);
+        // Who watches is shown the input of one matrix after the other.
+        if step.tokens <= FEW && step.watch.is_none() {
+            self.few(step, h, work, acts, y);
+            return;
         }
+        match &self.shared {
+            Some(shared) => shared.forward(step, h, gated, acts, y),
+            None => y.fill(0.0),
+        }
+        self.choose(step, h, work);
+        work.sort(step.tokens * self.rule.used);
+        self.ask_gate_up(step, work);
+        let MoeWork {
+            choice,
+            starts,
+            in_use,
+            input,
+            patches,
+            ..
+        } = work;
+        let choice = &choice[..step.tokens * self.rule.used];
+        let gathered = self.gathered(step, h, choice, starts, input, acts);
+        patches.fill(step.pool, |tile, patch| {
+            self.gate_up(in_use, starts, h, gathered.as_ref(), tile, patch);
+        });
+        self.hidden(step, work, acts);
+        let hidden = &work.hidden[..step.tokens * self.rule.used * self.down.cols()];
+        step.show_experts(&self.down, &work.starts, hidden);
+        self.add_down(step, work, acts, y);
     }
 
     /// Fills `work.chosen`.
@@ -180,7 +225,7 @@ impl Moe {
         let int8 = [&self.gate, &self.up].map(|stack| stack.format().needs_int8());
         let floats = int8.contains(&false) || step.watch.is_some();
         let each = step.block(choice.len(), width);
-        let blocks = acts.blocks(input.len(), width, each);
+        let blocks = acts.blocks(step.tokens, input.len(), width, each);
         let parts = input.chunks_mut(each * width).zip(choice.chunks(each));
         step.pool
             .parts(parts.zip(blocks), |((input, choice), mut acts)| {
@@ -200,53 +245,72 @@ impl Moe {
         acts.acts(input, width)
     }
 
-    /// `work.hidden = silu(gate x) * up x`, a row a slot, and its int8 form in `acts`.
-    fn hidden(&self, step: Step<'_>, h: Input<'_>, work: &mut MoeWork, acts: &mut ActBuffer) {
+    /// The inputs of the slots; `None` where they all have the same, that of a lone token.
+    fn gathered<'a>(
+        &self,
+        step: Step<'_>,
+        h: Input<'_>,
+        choice: &[usize],
+        starts: &[usize],
+        input: &'a mut [f32],
+        acts: &'a mut ActBuffer,
+    ) -> Option<Acts<'a>> {
+        (step.tokens > 1 || step.watch.is_some()).then(|| {
+            let input = &mut input[..choice.len() * h.cols];
+            self.gather(step, h, choice, starts, input, acts)
+        })
+    }
+
+    /// Asks for gate and up of the experts in use: matrices `2i` and `2i + 1` of the `i`th.
+    fn ask_gate_up(&self, step: Step<'_>, work: &mut MoeWork) {
+        let (ff, in_use) = (self.gate.rows(), work.in_use.len());
+        let each = step.tokens * self.rule.used / in_use.max(1);
+        let bytes = self.gate.bytes_each().max(self.up.bytes_each()) / ff;
+        let rows = tile_rows(bytes, GATE_UP * ff * in_use, step.pool.threads(), each);
+        work.patches.clear();
+        for &expert in &work.in_use {
+            let slots = work.starts[expert + 1] - work.starts[expert];
+            for _ in [GATE, UP] {
+                work.patches.add(slots, ff, rows.min(MAX_ROWS));
+            }
+        }
+    }
+
+    /// Makes a tile that was asked for there.
+    fn gate_up(
+        &self,
+        in_use: &[usize],
+        starts: &[usize],
+        h: Input<'_>,
+        gathered: Option<&Acts<'_>>,
+        tile: Tile,
+        patch: &mut [f32],
+    ) {
+        let expert = in_use[tile.matrix / GATE_UP];
+        let a = match gathered {
+            Some(a) => a.rows(starts[expert], starts[expert + 1] - starts[expert]),
+            None => h.acts(),
+        };
+        let stack = [&self.gate, &self.up][tile.matrix % GATE_UP];
+        let rows = tile.first..tile.first + tile.rows;
+        stack.at(expert).multiply_range(rows, &a, patch);
+    }
+
+    /// `work.hidden = silu(gate x) * up x` from the patches of gate and up, a row a slot, and its int8 form in `acts`.
+    fn hidden(&self, step: Step<'_>, work: &mut MoeWork, acts: &mut ActBuffer) {
         let (ff, slots) = (self.gate.rows(), step.tokens * self.rule.used);
-        // The slots of a lone token read the same row.
-        let gathered = (step.tokens > 1 || step.watch.is_some()).then(|| {
-            let (choice, input) = (&work.choice[..slots], &mut work.input[..slots * h.cols]);
-            self.gather(step, h, choice, &work.starts, input, acts)
-        });
-
-        let in_use = slots.min(self.gate.count());
-        let stacks = [&self.gate, &self.up];
-        let bytes = stacks.map(|stack| stack.bytes_each() / ff);
-        let each = slots / in_use.max(1);
-        let rows = tile_rows(
-            bytes[GATE].max(bytes[UP]),
-            2 * ff * in_use,
-            step.pool.threads(),
-            each,
-        );
-        let shape = [stacks.len(), ff, rows.min(MAX_ROWS)];
-        let starts = &work.starts;
-        work.patches.fill(step.pool, starts, shape, |tile, patch| {
-            let a = match &gathered {
-                Some(a) => a.rows(
-                    starts[tile.expert],
-                    starts[tile.expert + 1] - starts[tile.expert],
-                ),
-                None => h.acts(),
-            };
-            let rows = tile.first..tile.first + tile.rows;
-            let stack = stacks[tile.stack].at(tile.expert);
-            stack.multiply_range(rows, &a, patch);
-        });
-
-        let (choice, chosen, patches) = (&work.choice, &work.chosen, &work.patches);
-        let hidden = &mut work.hidden[..slots * ff];
-        acts.make(step, hidden, ff, |slot, out| {
+        let (chosen, choice, patches) = (&work.chosen, &work.choice, &work.patches);
+        let (starts, place) = (&work.starts, &work.place);
+        acts.make(step, &mut work.hidden[..slots * ff], ff, |slot, out| {
             let expert = chosen[choice[slot]].expert;
-            let slots = starts[expert]..starts[expert + 1];
-            let gate = patches.of(&slots, GATE, slot);
-            let up = patches.of(&slots, UP, slot);
-            let runs = out.chunks_mut(patches.run(slots.len()));
+            let (first, slot) = (GATE_UP * place[expert], slot - starts[expert]);
+            let gate = patches.of(first + GATE, slot);
+            let up = patches.of(first + UP, slot);
+            let runs = out.chunks_mut(patches.run(first));
             for ((gate, up), out) in gate.zip(up).zip(runs) {
                 op::silu_mul(step.isa, gate, up, out);
             }
         });
-        step.show_experts(&self.down, &work.starts, &work.hidden[..slots * ff]);
     }
 
     /// `y += weight * down hidden`, by output rows.
@@ -278,35 +342,5 @@ impl Moe {
                     }
                 }
             });
-    }
-
-    /// The same where the weights are waited for: each is read once, in the order of memory.
-    fn add_down_of_few(&self, step: Step<'_>, work: &mut MoeWork, acts: &ActBuffer, y: &mut [f32]) {
-        let (ff, width) = (self.down.cols(), step.config.n_embd);
-        let slots = step.tokens * self.rule.used;
-        let a = acts.acts(&work.hidden[..slots * ff], ff);
-        let in_use = slots.min(self.down.count());
-        let rows = tile_rows(
-            self.down.bytes_each() / width,
-            width * in_use,
-            step.pool.threads(),
-            slots / in_use.max(1),
-        );
-        let (starts, shape) = (&work.starts, [1, width, rows]);
-        work.patches.fill(step.pool, starts, shape, |tile, patch| {
-            let slots = starts[tile.expert]..starts[tile.expert + 1];
-            let rows = tile.first..tile.first + tile.rows;
-            let a = a.rows(slots.start, slots.len());
-            self.down.at(tile.expert).multiply_range(rows, &a, patch);
-        });
-        for (slot, &choice) in work.choice[..slots].iter().enumerate() {
-            let Choice { expert, weight } = work.chosen[choice];
-            let slots = starts[expert]..starts[expert + 1];
-            let out = &mut y[choice / self.rule.used * width..][..width];
-            let runs = out.chunks_mut(work.patches.run(slots.len()));
-            for (products, out) in work.patches.of(&slots, 0, slot).zip(runs) {
-                op::axpy(step.isa, out, weight, products);
-            }
-        }
     }
 }

@@ -4,7 +4,8 @@
 //! Longer contexts than those trained are reached by dividing angles:
 //! - *linear*: every angle by the factor;
 //! - *YaRN* (Peng et al. 2023): low frequencies by the factor, high ones not at all, with a ramp between them;
-//! - *factors*: each pair by a number from the file (the Llama 3.1 scaling is shipped like this).
+//! - *factors*: each pair by a number from the file (the Llama 3.1 scaling is shipped like this), or by one of two, for sequences
+//!   within the original context and for longer ones (Ding et al. 2024).
 
 use std::f64::consts::TAU;
 
@@ -54,6 +55,8 @@ pub struct Rope {
     frequency: Box<[f32]>,
     /// Factor on every cosine and sine.
     magnitude: f32,
+    /// What takes the place of all this in sequences with room for more tokens than the first.
+    long: Option<(usize, Box<Self>)>,
 }
 
 impl Rope {
@@ -95,6 +98,26 @@ impl Rope {
             kind,
             frequency,
             magnitude,
+            long: None,
+        }
+    }
+
+    /// As it is for sequences with room for at most `original` tokens, and `long` for others. Both have as many pairs.
+    ///
+    /// # Panics
+    /// When they have not.
+    #[must_use]
+    pub fn beyond(mut self, original: usize, long: Self) -> Self {
+        assert_eq!(self.pairs(), long.pairs(), "one head, rotated in two ways");
+        self.long = Some((original, Box::new(long)));
+        self
+    }
+
+    /// The embedding of sequences with room for `context` tokens. It may not change on the way: keys in a cache stay as they are.
+    pub(crate) fn of_context(&self, context: usize) -> &Self {
+        match &self.long {
+            Some((original, long)) if context > *original => long,
+            _ => self,
         }
     }
 
@@ -185,6 +208,20 @@ mod tests {
             let ratio = plain.frequency[i] / yarn.frequency[i];
             let want = if i <= 19 { 1.0 } else { 32.0 };
             assert!((ratio - want).abs() < 1e-3, "pair {i}: {ratio}");
+        }
+    }
+
+    #[test]
+    fn long_sequences_have_frequencies_of_their_own() {
+        let with = |factors: &[f32]| {
+            Rope::new(RopeKind::Neox, 4, 100.0, Scaling::None, Some(factors), 1.0)
+        };
+        let rope = with(&[1.0, 2.0]).beyond(512, with(&[4.0, 8.0]));
+        for (context, want) in [(1, [1.0, 0.05]), (512, [1.0, 0.05]), (513, [0.25, 0.0125])] {
+            let frequency = &rope.of_context(context).frequency;
+            for (f, want) in frequency.iter().zip(want) {
+                assert!((f - want).abs() < 1e-7, "{context}: {f} is not {want}");
+            }
         }
     }
 

@@ -1,14 +1,15 @@
-//! What one sequence owns: its caches and the buffers that its tokens pass through, all allocated here, once.
+//! What one sequence owns: its caches, which grow with it, and the buffers that its tokens pass through, allocated here, once.
 
 use super::Transformer;
 
-use super::acts::ActBuffer;
+use super::acts::{ActBuffer, LEAST_TOKENS};
 use super::attention::AttentionWork;
-use super::cache::{Cache, CacheType};
+use super::cache::{Cache, CacheType, Layout};
 use super::config::{Config, Heads};
 use super::ffn::FfnWork;
 use super::input::InputBuffer;
 use super::memory::{reserved, zeros};
+use super::mla::IndexKeys;
 use super::step::Angles;
 use super::weights::{Attention, Ffn, Query, Weights};
 use crate::error::{Error, Result};
@@ -17,6 +18,8 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub struct State {
     pub(crate) caches: Vec<Cache>,
+    /// One a layer where sparse attention has to choose, else none.
+    pub(crate) index: Vec<IndexKeys>,
     pub(crate) buffers: Buffers,
     pub(crate) logits: Vec<f32>,
     pub(crate) len: usize,
@@ -71,11 +74,21 @@ impl State {
         self.batch
     }
 
+    /// Makes room for `more` tokens in the caches, so that the pass itself asks for no memory.
+    pub(crate) fn reserve(&mut self, more: usize) -> Result<()> {
+        self.caches
+            .iter_mut()
+            .try_for_each(|cache| cache.reserve(more))
+    }
+
     /// Forgets all tokens from `len` on; does nothing when there are fewer.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
         for cache in &mut self.caches {
             cache.truncate(self.len);
+        }
+        for keys in &mut self.index {
+            keys.truncate(self.len);
         }
     }
 }
@@ -116,11 +129,16 @@ impl Transformer {
         }
         let (config, weights) = (&self.config, &self.weights);
         let batch = batch.min(context);
-        let width = config.heads.cache_width();
+        let layout = Layout::new(&config.heads, cache);
+        let index = weights.layers.iter();
+        let index = index.filter_map(|_| IndexKeys::new(layout, config, context).transpose());
+        let index = index.collect::<Result<_>>()?;
+        let attention = AttentionWork::new(config, layout, batch, q_lora_rank(weights), context)?;
+        let pieces = self.in_pieces() && batch >= LEAST_TOKENS;
         let caches = weights
             .layers
             .iter()
-            .map(|_| Cache::new(cache, width, context))
+            .map(|_| Cache::new(layout, context))
             .collect::<Result<_>>()?;
         let buffers = Buffers {
             x: zeros(&[batch, config.n_embd])?,
@@ -128,14 +146,15 @@ impl Transformer {
             row: reserved(weights.embedding.row_bytes(), || {
                 "a row of the embedding".into()
             })?,
-            angles: Angles::new(config.rope.pairs(), batch)?,
-            input: InputBuffer::new(batch, config.n_embd)?,
-            acts: ActBuffer::new(batch, widest_input(config, weights))?,
-            attention: AttentionWork::new(config, batch, q_lora_rank(weights), context)?,
+            angles: Angles::new(config.rope.pairs(), batch, context)?,
+            input: InputBuffer::new(batch, config.n_embd, pieces)?,
+            acts: ActBuffer::new(batch, widest_input(config, weights), pieces)?,
+            attention,
             ffn: FfnWork::new(config, &weights.layers, batch)?,
         };
         Ok(State {
             caches,
+            index,
             buffers,
             logits: zeros(&[config.n_vocab])?,
             len: 0,
@@ -167,6 +186,7 @@ fn widest_input(config: &Config, weights: &Weights) -> usize {
     };
     let ffn = weights.layers.iter().map(|l| match &l.ffn {
         Ffn::Dense(gated) => gated.down.cols(),
+        Ffn::Squared(squared) => squared.down.cols(),
         Ffn::Moe(moe) => {
             let shared = moe.shared.as_ref().map_or(0, |s| s.down.cols());
             let slots = moe.rule.used * moe.down.cols().max(config.n_embd);

@@ -1,5 +1,5 @@
-//! One pass: what its blocks need to know, the angles of its positions, how its rows are shared out, and the two
-//! operations that go by row.
+//! One pass: what its blocks need to know, the angles of its positions, how its rows are shared out, and how a
+//! row is rotated.
 
 use wattle_kernels::{self as op, Isa};
 
@@ -38,14 +38,17 @@ impl Step<'_> {
 #[derive(Debug)]
 pub(crate) struct Angles {
     pairs: usize,
+    /// Tokens that the sequence has room for.
+    context: usize,
     cos: Vec<f32>,
     sin: Vec<f32>,
 }
 
 impl Angles {
-    pub(crate) fn new(pairs: usize, batch: usize) -> Result<Self> {
+    pub(crate) fn new(pairs: usize, batch: usize, context: usize) -> Result<Self> {
         Ok(Self {
             pairs,
+            context,
             cos: zeros(&[batch, pairs])?,
             sin: zeros(&[batch, pairs])?,
         })
@@ -53,10 +56,11 @@ impl Angles {
 
     /// Computes the angles of `n` positions from `first` on.
     pub(crate) fn fill(&mut self, config: &Config, first: usize, n: usize) {
+        let rope = config.rope.of_context(self.context);
         for t in 0..n {
             let range = t * self.pairs..(t + 1) * self.pairs;
             let (cos, sin) = (&mut self.cos[range.clone()], &mut self.sin[range]);
-            config.rope.angles(first + t, cos, sin);
+            rope.angles(first + t, cos, sin);
         }
     }
 
@@ -64,14 +68,6 @@ impl Angles {
     pub(crate) fn of(&self, t: usize) -> (&[f32], &[f32]) {
         let range = t * self.pairs..(t + 1) * self.pairs;
         (&self.cos[range.clone()], &self.sin[range])
-    }
-}
-
-/// RMSNorm of every row of `x` into `out`.
-pub(crate) fn norm(step: Step<'_>, x: &[f32], weight: &[f32], out: &mut [f32]) {
-    let rows = x.chunks_exact(weight.len());
-    for (x, out) in rows.zip(out.chunks_exact_mut(weight.len())) {
-        op::rmsnorm(step.isa, x, weight, step.config.norm_eps, out);
     }
 }
 

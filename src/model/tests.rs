@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use wattle_kernels::{Format, Isa};
 
 use super::absorb::split_kv_b;
-use super::config::{Config, GqaHeads, Heads, MlaHeads};
+use super::config::{Config, GqaHeads, Heads, MlaHeads, Scales};
 use super::matrix::{Bytes, Matrix, Stack};
 use super::rope::{Rope, RopeKind, Scaling};
 use super::weights::{
@@ -60,6 +60,8 @@ fn config(heads: Heads, rope: usize) -> Config {
         norm_eps: 1e-6,
         rope: Rope::new(RopeKind::Norm, rope, 100.0, Scaling::None, None, 1.0),
         heads,
+        scales: Scales::default(),
+        sparse: None,
     }
 }
 
@@ -110,6 +112,7 @@ fn mla(isa: Isa, noise: &mut Noise) -> (Mla, Matrix) {
         kv_b: None,
         v_b,
         output: noise.matrix(isa, N_EMBD, MLA.heads * MLA.v),
+        indexer: None,
     };
     (mla, kv_b)
 }
@@ -199,8 +202,19 @@ fn pool(threads: usize) -> Pool {
 
 /// Logits of every token, passed in pieces of the given sizes.
 fn run(model: &Transformer, threads: usize, tokens: &[u32], pieces: &[usize]) -> Vec<f32> {
+    run_in(CacheType::F32, model, threads, tokens, pieces)
+}
+
+/// The same with another cache.
+fn run_in(
+    cache: CacheType,
+    model: &Transformer,
+    threads: usize,
+    tokens: &[u32],
+    pieces: &[usize],
+) -> Vec<f32> {
     let pool = pool(threads);
-    let mut state = model.state(64, CacheType::F32, 64).expect("a state");
+    let mut state = model.state(64, cache, 64).expect("a state");
     let mut logits = Vec::new();
     let mut rest = tokens;
     for &n in pieces.iter().cycle() {
@@ -231,9 +245,11 @@ proptest! {
     ) {
         for isa in Isa::available() {
             for model in [deep(isa, seed), grouped(isa, seed)] {
-                let whole = run(&model, 1, &tokens, &[tokens.len()]);
-                let split = run(&model, 3, &tokens, &pieces);
-                prop_assert_eq!(&whole, &split, "{}", isa.name());
+                for &cache in CacheType::ALL {
+                    let whole = run_in(cache, &model, 1, &tokens, &[tokens.len()]);
+                    let split = run_in(cache, &model, 3, &tokens, &pieces);
+                    prop_assert_eq!(&whole, &split, "{}, {}", isa.name(), cache.name());
+                }
             }
         }
     }
@@ -243,11 +259,13 @@ proptest! {
         let model = deep(Isa::best(), seed);
         let keep = keep.min(tokens.len() - 1);
         let pool = pool(1);
-        let mut state = model.state(64, CacheType::F16, 64).expect("a state");
-        let first = model.forward(&pool, &tokens, &mut state, Logits::Last).expect("a pass").to_vec();
-        state.truncate(keep);
-        let again = model.forward(&pool, &tokens[keep..], &mut state, Logits::Last).expect("a pass");
-        prop_assert_eq!(first, again);
+        for cache in [CacheType::Q8, CacheType::F16] {
+            let mut state = model.state(64, cache, 64).expect("a state");
+            let first = model.forward(&pool, &tokens, &mut state, Logits::Last).expect("a pass").to_vec();
+            state.truncate(keep);
+            let again = model.forward(&pool, &tokens[keep..], &mut state, Logits::Last).expect("a pass");
+            prop_assert_eq!(first, again);
+        }
     }
 
     #[test]
@@ -276,15 +294,16 @@ proptest! {
         let pool = pool(2);
         let mut state = model.state(64, CacheType::F32, 64).expect("a state");
         let step = super::step::Step { pool: &pool, isa, config: &model.config, tokens, past: 0, watch: None };
+        state.reserve(tokens).expect("room");
         let b = &mut state.buffers;
         b.prepare(pool.threads(), &model.config).expect("scratch");
         b.angles.fill(&model.config, 0, tokens);
         let mut got = vec![0.0; tokens * N_EMBD];
-        let mut int8 = super::acts::ActBuffer::new(tokens, N_EMBD).expect("room");
+        let mut int8 = super::acts::ActBuffer::new(tokens, N_EMBD, true).expect("room");
         int8.quantize(step, &x, N_EMBD);
         let input = super::input::Input { rows: &x, int8: &int8, cols: N_EMBD };
         model.weights.layers[0].attention.forward(
-            step, input, &b.angles, &mut state.caches[0], &mut b.attention, &mut b.acts, &mut got,
+            step, input, &b.angles, &mut state.caches[0], None, &mut b.attention, &mut b.acts, &mut got,
         );
         let worst = worst(&want, &got);
         prop_assert!(worst < 1e-5, "{worst}");

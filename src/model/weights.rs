@@ -62,6 +62,21 @@ pub struct Mla {
     pub kv_b: Option<Matrix>,
     /// `(n_embd, heads * v)`
     pub output: Matrix,
+    /// What chooses the rows to attend to, in a model with sparse attention.
+    pub indexer: Option<Indexer>,
+}
+
+/// Ranks the rows of a cache for a token (DeepSeek-V3.2, section 2.1).
+#[derive(Debug)]
+pub struct Indexer {
+    /// `(heads * width, q_lora_rank)`: queries, from the low rank.
+    pub q_b: Matrix,
+    /// `(width, n_embd)`: the key.
+    pub k: Matrix,
+    /// `(width)`, weight and bias of the layer norm of a key.
+    pub k_norm: [Box<[f32]>; 2],
+    /// `(heads, n_embd)`: what each head counts.
+    pub weights: Matrix,
 }
 
 /// How latent attention makes its query.
@@ -111,6 +126,8 @@ pub struct Linear {
 pub enum Ffn {
     /// One gated network.
     Dense(Gated),
+    /// One network without a gate.
+    Squared(Squared),
     /// A mixture of experts.
     Moe(Moe),
 }
@@ -120,6 +137,15 @@ pub enum Ffn {
 pub struct Gated {
     /// `(ff, n_embd)`
     pub gate: Matrix,
+    /// `(ff, n_embd)`
+    pub up: Matrix,
+    /// `(n_embd, ff)`
+    pub down: Matrix,
+}
+
+/// `down(relu(up x)^2)` (Primer, So et al. 2021).
+#[derive(Debug)]
+pub struct Squared {
     /// `(ff, n_embd)`
     pub up: Matrix,
     /// `(n_embd, ff)`
@@ -183,6 +209,11 @@ pub(super) enum Factor<'a> {
 }
 
 impl Weights {
+    /// Multiplies what goes into the output by `factor`, in the norm before it.
+    pub(crate) fn scale_output(&mut self, factor: f32) {
+        self.output_norm.iter_mut().for_each(|w| *w *= factor);
+    }
+
     /// Everything that is multiplied with, in the order of a pass. The embedding is not: its rows are looked up.
     pub(super) fn factors(&mut self) -> Vec<Factor<'_>> {
         let mut out = Vec::new();
@@ -195,6 +226,12 @@ impl Weights {
                     }
                     out.push(Factor::Matrix(&mut mla.kv_a));
                     out.extend([&mut mla.k_b, &mut mla.v_b].map(Factor::Stack));
+                    if let Some(Indexer {
+                        q_b, k, weights, ..
+                    }) = &mut mla.indexer
+                    {
+                        out.extend([k, weights, q_b].map(Factor::Matrix));
+                    }
                     out.push(Factor::Matrix(&mut mla.output));
                 }
                 Attention::Gqa(gqa) => {
@@ -204,6 +241,7 @@ impl Weights {
             }
             match &mut layer.ffn {
                 Ffn::Dense(gated) => out.extend(gated.factors()),
+                Ffn::Squared(Squared { up, down }) => out.extend([up, down].map(Factor::Matrix)),
                 Ffn::Moe(moe) => {
                     out.push(Factor::Matrix(&mut moe.router));
                     out.extend([&mut moe.gate, &mut moe.up, &mut moe.down].map(Factor::Stack));

@@ -80,6 +80,11 @@ impl Keys<'_> {
         }
         self.number("attention.kv_lora_rank", latent.rank)?;
         self.number("rope.dimension_count", latent.rope)?;
+        if let Some(indexer) = latent.indexer {
+            self.number("attention.indexer.head_count", indexer.heads)?;
+            self.number("attention.indexer.key_length", indexer.width)?;
+            self.number("attention.indexer.top_k", indexer.top_k)?;
+        }
         if latent.split {
             // As the cache has it: one key head, whose key is the latent row with the rotary part.
             self.number("attention.head_count_kv", 1)?;

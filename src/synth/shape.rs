@@ -65,6 +65,17 @@ pub(super) struct Latent {
     pub(super) split: bool,
     /// A divisor for each rotary frequency, for long and for short contexts (`rope_factors_*`).
     pub(super) factors: bool,
+    /// What chooses the rows to attend to.
+    pub(super) indexer: Option<Indexer>,
+}
+
+/// Ranks the rows of a cache for a token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Indexer {
+    pub(super) heads: u32,
+    pub(super) width: u32,
+    /// Rows that are chosen.
+    pub(super) top_k: u32,
 }
 
 /// A mixture of experts.

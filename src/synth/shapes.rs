@@ -1,12 +1,12 @@
 //! The shapes there are. A new one is one entry of [`SHAPES`].
 //!
 //! The numbers are those of the models' `config.json`. Three things differ from the models: the vocabulary is made up, also that of
-//! MiniCPM3, which is SentencePiece in truth; `v3-few` has one dense layer in place of three, so that the second of two has experts;
+//! MiniCPM3, which is SentencePiece in truth; `v3-few` and `v32-few` have one dense layer in place of three, so that the second of two has experts;
 //! and the factors of MiniCPM3's long context are all 1.
 //!
 //! llama.cpp (November 2026) runs `plm` with `-fa 0` only: with flash attention its values have the wrong shape.
 
-use super::shape::{Attention, Experts, Latent, Router, Shape, Yarn};
+use super::shape::{Attention, Experts, Indexer, Latent, Router, Shape, Yarn};
 
 /// The heads of DeepSeek-V2 and its descendants.
 const DEEPSEEK: Latent = Latent {
@@ -17,6 +17,7 @@ const DEEPSEEK: Latent = Latent {
     v: 128,
     split: true,
     factors: false,
+    indexer: None,
 };
 
 const V2_LITE_EXPERTS: Experts = Experts {
@@ -54,6 +55,39 @@ const V2_LITE: Shape = Shape {
         mscale: 0.707,
     }),
     tied: false,
+};
+
+const V3_FEW: Shape = Shape {
+    name: "v3-few",
+    model: "DeepSeek-V3, a few layers of it",
+    layers: 61,
+    usual_layers: 2,
+    pre: "deepseek-v3",
+    vocab: 129_280,
+    n_embd: 7168,
+    heads: 128,
+    attention: Attention::Latent(Latent {
+        q_rank: Some(1536),
+        ..DEEPSEEK
+    }),
+    ff: 18_432,
+    experts: Some(Experts {
+        count: 256,
+        used: 8,
+        shared: 1,
+        width: 2048,
+        dense: 1,
+        router: Router::Sigmoid,
+        groups: 8,
+        groups_used: 4,
+        scale: 2.5,
+    }),
+    yarn: Some(Yarn {
+        factor: 40.0,
+        original: 4096,
+        mscale: 1.0,
+    }),
+    ..V2_LITE
 };
 
 /// Every shape.
@@ -104,6 +138,7 @@ const SHAPES: &[Shape] = &[
             v: 64,
             split: false,
             factors: true,
+            indexer: None,
         }),
         ff: 6400,
         experts: None,
@@ -151,37 +186,21 @@ const SHAPES: &[Shape] = &[
         yarn: None,
         ..V2_LITE
     },
+    V3_FEW,
     Shape {
-        name: "v3-few",
-        model: "DeepSeek-V3, a few layers of it",
-        layers: 61,
-        usual_layers: 2,
-        pre: "deepseek-v3",
-        vocab: 129_280,
-        n_embd: 7168,
-        heads: 128,
+        name: "v32-few",
+        model: "DeepSeek-V3.2, a few layers of it",
+        architecture: "deepseek32",
         attention: Attention::Latent(Latent {
             q_rank: Some(1536),
+            indexer: Some(Indexer {
+                heads: 64,
+                width: 128,
+                top_k: 2048,
+            }),
             ..DEEPSEEK
         }),
-        ff: 18_432,
-        experts: Some(Experts {
-            count: 256,
-            used: 8,
-            shared: 1,
-            width: 2048,
-            dense: 1,
-            router: Router::Sigmoid,
-            groups: 8,
-            groups_used: 4,
-            scale: 2.5,
-        }),
-        yarn: Some(Yarn {
-            factor: 40.0,
-            original: 4096,
-            mscale: 1.0,
-        }),
-        ..V2_LITE
+        ..V3_FEW
     },
     Shape {
         name: "tiny",
@@ -200,6 +219,7 @@ const SHAPES: &[Shape] = &[
             v: 32,
             split: true,
             factors: false,
+            indexer: None,
         }),
         ff: 512,
         experts: Some(Experts {

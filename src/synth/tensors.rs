@@ -7,7 +7,7 @@
 //! about 1. A layer adds its part to the residual stream, which therefore grows with the square root of the layers, and
 //! neither explodes nor dies; a norm stands before everything that reads it.
 
-use super::shape::{Attention, Experts, Latent, Router, Shape};
+use super::shape::{Attention, Experts, Indexer, Latent, Router, Shape};
 use crate::gguf::GgmlType;
 
 /// How the weights of a tensor are drawn: normal.
@@ -164,6 +164,14 @@ impl List {
             self.matrix("attn_kv_b", rank, heads * (nope + v));
         }
         self.matrix("attn_output", heads * v, n_embd);
+        if let (Some(indexer), Some(q_rank)) = (latent.indexer, q_rank) {
+            let Indexer { heads, width, .. } = indexer;
+            self.norm("indexer.k_norm", width);
+            self.add("indexer.k_norm.bias", &[width], BIAS);
+            self.matrix("indexer.proj", n_embd, heads);
+            self.matrix("indexer.attn_k", n_embd, width);
+            self.matrix("indexer.attn_q_b", q_rank, heads * width);
+        }
     }
 
     fn dense(&mut self, shape: &Shape) {
@@ -259,6 +267,23 @@ mod tests {
                 "ffn_up [2048, 8192]",
                 "ffn_down [8192, 2048]",
                 "output_norm [2048]",
+            ]
+        );
+    }
+
+    #[test]
+    fn deepseek_v32_has_an_indexer_and_is_v3_else() {
+        let is_index = |line: &String| line.starts_with("indexer.");
+        let (index, rest): (Vec<_>, Vec<_>) = listed("v32-few", 2).into_iter().partition(is_index);
+        assert_eq!(rest, listed("v3-few", 2));
+        assert_eq!(
+            index,
+            [
+                "indexer.k_norm [128]",
+                "indexer.k_norm.bias [128]",
+                "indexer.proj [7168, 64]",
+                "indexer.attn_k [7168, 128]",
+                "indexer.attn_q_b [1536, 8192]",
             ]
         );
     }

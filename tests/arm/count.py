@@ -6,7 +6,7 @@
     count.py show MODEL CPU ...  instructions per token of one file, and the functions that they are in
 
 A token's count is a difference: of two runs that differ in the number of tokens only, so that loading and packing fall out.
-Decoding: 4 and 12 tokens after a prompt of one. A prompt: 64 and 128 tokens. One thread on one core, so no counter is shared
+Decoding: 4 and 12 tokens after a prompt of one. A prompt: 64 and 128 tokens, with coarse scales. One thread on one core, so no counter is shared
 and nobody waits. A count repeats to within a part in 1,000 (the report prints times, and hash tables have random seeds).
 
 A line of the table: the shape and types that `wattle synth` makes the file of, the CPU, what is counted, instructions.
@@ -32,7 +32,7 @@ BELOW = 0.95  # One that is as much below should become the bound.
 # after a prompt, because `wattle bench` measures the memory's rate beside a test of decoding alone, which takes a time.
 TESTS = {
     "decode": ("-p 0 -n 0 --pg 1,4", "-p 0 -n 0 --pg 1,12", 8),
-    "prefill": ("-p 64 -n 0", "-p 128 -n 0", 64),
+    "prefill": ("-p 64 -n 0 --coarse", "-p 128 -n 0 --coarse", 64),
 }
 # The same for llama-bench.
 THEIRS = {

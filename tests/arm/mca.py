@@ -10,6 +10,10 @@ dissolved into it. Its inner loop is, of the loops that multiply and have no oth
 most. llvm-mca takes it as a straight line that repeats: branches inside are not taken, and memory answers like the nearest
 cache. So the number is a limit that the loop's own instructions set, not a speed.
 
+A gemm with coarse scales (`Coarse<Q4_0>`) has a loop over the groups of 32 columns of a piece, and around it one over pieces, which
+scales what the inner one summed. Taken alone the inner loop would hide that, so there the straight line is a whole piece: the outer loop's
+instructions, with the inner loop in its place as often as a piece of 256 columns goes through it.
+
 It needs `llvm-objdump-19` and `llvm-mca-19`.
 """
 
@@ -35,8 +39,13 @@ TIERS = {"Neon>": "neon", "Neon<Sdot>": "neon_dot", "Neon<I8mm>": "neon_i8mm"}
 KINDS = (
     (r"Few<(\w+), 1>", "gemv, 1 token"),
     (r"Few<(\w+), 4>", "gemv, 4 tokens"),
-    (r"Many<(\w+)>", "gemm"),
+    (r"Coarse<(\w+)>", "gemm"),
+    (r"Many<(\w+)>", "gemm, exact"),
 )
+# Multiplications of a piece with coarse scales: 256 columns of eight rows and eight tokens.
+PIECE = 256 * 8 * 8
+# Where prefill multiplies in pieces.
+IN_PIECES = ("neon_dot", "neon_i8mm")
 # Multiplications of one instruction.
 INTEGER = {"sdot": 16, "udot": 16, "smmla": 32, "usmmla": 32, "smull": 8, "smull2": 8, "smlal": 8, "smlal2": 8}
 
@@ -75,8 +84,8 @@ def macs(lines):
     return total
 
 
-def inner_loop(name, lines):
-    """The loop that multiplies most, of those that have no other such loop in them."""
+def loops_of(lines):
+    """Where the loops that multiply begin and end."""
     place = {address: i for i, (address, _) in enumerate(lines)}
     loops = []
     for i, (address, text) in enumerate(lines):
@@ -85,9 +94,26 @@ def inner_loop(name, lines):
             first = place[int(branch[1], 16)]
             if macs(lines[first : i + 1]):
                 loops.append((first, i + 1))
+    return loops
+
+
+def inner_loop(name, lines):
+    """The loop that multiplies most, of those that have no other such loop in them; in a gemm with coarse scales, a piece."""
+    loops = loops_of(lines)
     inner = [a for a in loops if not any(b != a and a[0] <= b[0] and b[1] <= a[1] for b in loops)]
     all_of_them = (Loop(name, macs(lines[a:b]), lines[a:b]) for a, b in inner)
-    return max(all_of_them, key=lambda loop: loop.macs, default=None)
+    if "Coarse<" not in name:
+        return max(all_of_them, key=lambda loop: loop.macs, default=None)
+    a, b = max(inner, key=lambda loop: macs(lines[loop[0] : loop[1]]))
+    around = [loop for loop in loops if loop != (a, b) and loop[0] <= a and b <= loop[1]]
+    if not around:
+        sys.exit(f"{name}: no loop over pieces around the one over groups")
+    first, end = min(around, key=lambda loop: loop[1] - loop[0])
+    times, rest = divmod(PIECE, macs(lines[a:b]))
+    piece = lines[first:a] + lines[a:b] * times + lines[b:end]
+    if rest or macs(piece) != PIECE:
+        sys.exit(f"{name}: the loop over pieces has {macs(piece)} MAC, not {PIECE}")
+    return Loop(name, PIECE, piece)
 
 
 def kernel(name):
@@ -96,6 +122,8 @@ def kernel(name):
     tier = next((tier for word, tier in TIERS.items() if f"<{word}" in short), None)
     for pattern, kind in KINDS:
         found = re.search(pattern, short)
+        if kind == "gemm" and tier not in IN_PIECES:
+            continue
         if tier and found:
             return Kernel(kind, found[1], tier)
     return None

@@ -8,7 +8,10 @@
 //!
 //! It has more than 400 lines because the vocabulary has as many operations, each a few lines here.
 
+pub(super) mod latent;
+
 use crate::lanes::{Eight, Lanes};
+use crate::op::latent::Line;
 use crate::simd::{Simd, SimdOp, one_by_one};
 use crate::tile::Codes;
 use core::arch::x86_64::*;
@@ -56,6 +59,32 @@ pub(crate) trait Products: Copy {
     {
         one_by_one(Avx2(self), codes, w, a, starts)
     }
+    /// See [`Simd::COLUMNS`].
+    const COLUMNS: usize = 4;
+    /// See [`Simd::TILES`].
+    const TILES: usize = 1;
+    /// See [`Simd::PLANE`].
+    const PLANE: u32 = 7;
+    /// See [`Simd::LATENT_RATE`].
+    const LATENT_RATE: usize;
+    /// See [`Simd::many_i8`].
+    fn many_i8<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+        starts: [i32; T],
+    ) -> [[[__m256; 2]; R]; T];
+    /// See [`Simd::many_planes`].
+    fn many_planes<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+    ) -> [[[__m256; 2]; R]; T];
+    /// See [`Simd::turn`].
+    #[inline(always)]
+    fn turn(self, x: &[Line; 4], out: &mut [Line; 4]) {
+        latent::turn(self, x, out);
+    }
 }
 
 /// The same four activations in every lane.
@@ -98,6 +127,8 @@ impl Avx2 {
 
 impl Products for Maddubs {
     const BIAS: u8 = 0;
+    const PLANE: u32 = 6;
+    const LATENT_RATE: usize = 12;
     type Lanes = Eight<Avx2>;
     const PARTS: usize = 2;
 
@@ -163,6 +194,23 @@ impl Products for Maddubs {
             }
             sum
         }
+    }
+    #[inline(always)]
+    fn many_i8<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+        starts: [i32; T],
+    ) -> [[[__m256; 2]; R]; T] {
+        latent::many_i8(self, w, a, starts)
+    }
+    #[inline(always)]
+    fn many_planes<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+    ) -> [[[__m256; 2]; R]; T] {
+        latent::many_planes(self, w, a)
     }
 }
 
@@ -404,6 +452,35 @@ impl<P: Products> Simd for Avx2<P> {
         starts: [i32; T],
     ) -> [[__m256; R]; T] {
         self.0.products(codes, w, a, starts)
+    }
+    const COLUMNS: usize = P::COLUMNS;
+    const TILES: usize = P::TILES;
+    const PLANE: u32 = P::PLANE;
+    const LATENT_RATE: usize = P::LATENT_RATE;
+    #[inline(always)]
+    fn many_i8<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+        starts: [i32; T],
+    ) -> [[[__m256; 2]; R]; T] {
+        self.0.many_i8(w, a, starts)
+    }
+    #[inline(always)]
+    fn many_planes<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+    ) -> [[[__m256; 2]; R]; T] {
+        self.0.many_planes(w, a)
+    }
+    #[inline(always)]
+    fn turn(self, x: &[Line; 4], out: &mut [Line; 4]) {
+        self.0.turn(x, out);
+    }
+    #[inline(always)]
+    fn planes(self, x: [__m256; 4], high: &mut [i8; 32], low: &mut [i8; 32]) {
+        latent::planes(self.0, x, high, low);
     }
     #[inline(always)]
     fn load_n(self, x: &[u8; 32]) -> __m256i {

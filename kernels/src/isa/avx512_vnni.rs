@@ -1,7 +1,8 @@
 //! AVX-512 with VNNI, most of it at 256 bits: Intel since Ice Lake, AMD since Zen 4.
 //!
 //! The arithmetic is that of [`avx_vnni`](super::avx_vnni), in the other encoding, which has 32 registers. They stay at 256 bits,
-//! as Zen 4 multiplies as many bytes a cycle with two of these as with one of 512 bits; but for decode, where loads count ([`wide`]).
+//! as Zen 4 multiplies as many bytes a cycle with two of these as with one of 512 bits; but for decode, where loads count ([`wide`]), and for
+//! latent rows, where Intel's cores multiply twice as many bytes with them ([`latent`]).
 
 use self::wide::Wide;
 use super::avx2::Avx2;
@@ -9,6 +10,7 @@ use super::dpbusd::dpbusd;
 use crate::simd::SimdOp;
 use core::arch::x86_64::*;
 
+mod latent;
 mod wide;
 
 /// Products by `vpdpbusd`, as EVEX encodes it.
@@ -49,4 +51,6 @@ impl Avx512Vnni {
     }
 }
 
-dpbusd!(Evex, _mm256_dpbusd_epi32, Wide, 1, |evex, _i| Wide(evex));
+dpbusd!(Evex, _mm256_dpbusd_epi32, latent, Wide, 1, |evex, _i| Wide(
+    evex
+));

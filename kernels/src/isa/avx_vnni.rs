@@ -2,7 +2,9 @@
 //!
 //! `vpdpbusd` multiplies 32 unsigned bytes by signed ones and adds four neighbours to each i32 lane: three instructions of AVX2 in one.
 
-use super::avx2::Avx2;
+mod latent;
+
+use super::avx2::{self, Avx2};
 use super::dpbusd::dpbusd;
 use crate::lanes::Eight;
 use crate::simd::SimdOp;
@@ -18,7 +20,7 @@ pub(super) type AvxVnni = Avx2<Vex>;
 impl AvxVnni {
     /// Asks the CPU.
     pub(super) fn new() -> Option<AvxVnni> {
-        Avx2::<super::avx2::Maddubs>::new()?;
+        Avx2::<avx2::Maddubs>::new()?;
         #[cfg(feature = "std")]
         let has = std::is_x86_feature_detected!("avxvnni");
         #[cfg(not(feature = "std"))]
@@ -38,6 +40,11 @@ impl AvxVnni {
     }
 }
 
-dpbusd!(Vex, _mm256_dpbusd_avx_epi32, Eight<AvxVnni>, 2, |vex, i| {
-    Eight::new(Avx2(vex), i)
-});
+dpbusd!(
+    Vex,
+    _mm256_dpbusd_avx_epi32,
+    latent,
+    Eight<AvxVnni>,
+    2,
+    |vex, i| Eight::new(Avx2(vex), i)
+);

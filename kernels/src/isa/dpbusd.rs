@@ -1,8 +1,9 @@
 //! The products of both tiers that have `vpdpbusd`, whatever its encoding.
 
-/// Implements `Products` for the token `$token` by the intrinsic `$dpbusd`; a tile's rows go by in `$parts` of `$lanes`.
+/// Implements `Products` for the token `$token` by the intrinsic `$dpbusd`; a tile's rows go by in `$parts` of `$lanes`. How latent rows
+/// are multiplied is in the module `$latent`.
 macro_rules! dpbusd {
-    ($token:ident, $dpbusd:ident, $lanes:ty, $parts:literal, |$me:ident, $i:ident| $part:expr) => {
+    ($token:ident, $dpbusd:ident, $latent:ident, $lanes:ty, $parts:literal, |$me:ident, $i:ident| $part:expr) => {
         impl super::avx2::Products for $token {
             const BIAS: u8 = 128;
             type Lanes = $lanes;
@@ -82,6 +83,34 @@ macro_rules! dpbusd {
                 start: __m256i,
             ) -> __m256i {
                 self.rows_u4(w, a, start)
+            }
+            const COLUMNS: usize = $latent::COLUMNS;
+            const TILES: usize = $latent::TILES;
+            const LATENT_RATE: usize = $latent::RATE;
+            #[inline(always)]
+            fn many_i8<const R: usize, const T: usize>(
+                self,
+                w: [&[crate::op::latent::Line]; R],
+                a: [&[[i8; 4]]; T],
+                starts: [i32; T],
+            ) -> [[[__m256; 2]; R]; T] {
+                $latent::many::<R, T, false>(self, w, a, starts)
+            }
+            #[inline(always)]
+            fn many_planes<const R: usize, const T: usize>(
+                self,
+                w: [&[crate::op::latent::Line]; R],
+                a: [&[[i8; 4]]; T],
+            ) -> [[[__m256; 2]; R]; T] {
+                $latent::many::<R, T, true>(self, w, a, [0; T])
+            }
+            #[inline(always)]
+            fn turn(
+                self,
+                x: &[crate::op::latent::Line; 4],
+                out: &mut [crate::op::latent::Line; 4],
+            ) {
+                $latent::turn(self, x, out);
             }
         }
     };

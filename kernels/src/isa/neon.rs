@@ -5,12 +5,22 @@
 //!
 //! The tiers above differ in these products only, so they are a parameter: [`Products`].
 //!
+//! With 32 registers, decode takes all rows of a tile at once, and what is made of activations serves sixteen rows; for A72, where
+//! the same four activations must fill a register, that is half of these instructions. LLVM loads and unpacks far ahead, as if
+//! nothing but latency counted, and then keeps sums in memory: `fence` holds it back, and [`Widening`] has its `Q4_0` in one piece.
+//! llvm-mca of `Q4_0`, cortex-a57, MAC/cycle: by eight rows 3.8; by sixteen, register by register, 6.2, with registers on the stack;
+//! steps in the order of words 5.1; four steps to a piece 5.7, with fences 5.9; four rows to a piece 6.7.
+//!
 //! It has more than 400 lines because the vocabulary has as many operations, each a few lines here.
 
-use crate::lanes::Eight;
-use crate::simd::{Simd, SimdOp, one_by_one};
-use crate::tile::Codes;
-use core::arch::aarch64::*;
+mod latent;
+
+use crate::isa::neon_rescale::rescale;
+use crate::lanes::{Eight, Sixteen};
+use crate::op::latent::Line;
+use crate::simd::{FourScales, Fours, Simd, SimdOp, block_by_rows, each, one_by_one, unrolled};
+use crate::tile::{Codes, SixBits, Word, nibbles};
+use core::arch::{aarch64::*, asm};
 
 /// The token of NEON; `P` tells how bytes are multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +41,32 @@ pub(super) trait Products: Copy {
     fn dot_i8(self, w: Pair, a: Pair) -> int32x4_t;
     /// 16 weights of 0 to 63 times activations.
     fn dot_half(self, w: int8x16_t, a: int8x16_t) -> int32x4_t;
-    /// `start` plus eight rows times the same four activations a step; a sum of `F` steps fits i16.
-    fn rows<const F: usize, const J: usize>(
+    /// The four activations of each step, as `rows` wants them.
+    fn ready<const J: usize>(self, a: &[[i8; 4]; J]) -> [int8x16_t; J];
+    /// `start` plus the rows of `R` registers times the same four activations a step; a sum of `F` steps fits i16.
+    fn rows<const F: usize, const R: usize, const J: usize>(
         self,
-        w: &[[uint8x16_t; 2]; J],
-        a: &[[i8; 4]; J],
-        start: [int32x4_t; 2],
-    ) -> [int32x4_t; 2];
+        w: &[[uint8x16_t; R]; J],
+        a: &[int8x16_t; J],
+        start: [int32x4_t; R],
+    ) -> [int32x4_t; R];
+    /// See [`Simd::both_nibbles`].
+    #[inline(always)]
+    fn nibbles(
+        self,
+        words: &[Word; 4],
+        a: &[[i8; 4]; 8],
+        start: [[int32x4_t; 2]; 2],
+    ) -> [[int32x4_t; 2]; 2] {
+        let a = self.ready(a);
+        let mut out = start;
+        for half in 0..2 {
+            let codes = nibbles(Eight::new(Neon(self), half), words);
+            out[half] = self.rows::<8, 2, 8>(&codes, &a, start[half]);
+            fence(Neon(self));
+        }
+        out
+    }
     /// See [`Simd::store_codes`].
     #[inline(always)]
     fn store_codes(self, codes: &[[uint8x16_t; 2]; 8], out: &mut [[u8; 32]; 8]) {
@@ -56,6 +85,54 @@ pub(super) trait Products: Copy {
     ) -> [[[float32x4_t; 2]; R]; T] {
         one_by_one(Neon(self), codes, w, a, starts)
     }
+    /// See [`Simd::PLANE`].
+    const PLANE: u32 = 7;
+    /// See [`Simd::LATENT_RATE`].
+    const LATENT_RATE: usize = 35;
+    /// See [`Simd::many_i8`].
+    fn many_i8<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+        starts: [i32; T],
+    ) -> [[[[float32x4_t; 2]; 2]; R]; T];
+    /// See [`Simd::many_planes`].
+    #[inline(always)]
+    fn many_planes<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+    ) -> [[[[float32x4_t; 2]; 2]; R]; T] {
+        self.many_i8(w, a, [0; T])
+    }
+    /// See [`Simd::COARSE`].
+    const COARSE: bool = false;
+    /// See [`Simd::lay`]: `st4` stores words of four registers in turns.
+    #[inline(always)]
+    fn lay(self, q: [&[i8; 32]; 4], out: &mut Fours) {
+        for (half, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            // SAFETY: the token proves NEON; the arrays are as long as the loads and the store.
+            unsafe {
+                let [a, b, c, d] = q.map(|q| vld1q_s32(q.as_ptr().add(16 * half).cast()));
+                vst4q_s32(out.as_mut_ptr().cast(), int32x4x4_t(a, b, c, d));
+            }
+        }
+    }
+    /// See [`Simd::block`].
+    #[inline(always)]
+    fn block<const Q: usize>(
+        self,
+        w: &[[[u8; 32]; 8]],
+        a: [&[Fours]; Q],
+        da: [&FourScales; Q],
+        d: &[f32; 8],
+        sums: &mut [[[f32; 8]; 4]; Q],
+    ) {
+        block_by_rows(Neon(self), w, a, da, d, sums);
+    }
+    /// See [`Simd::settle`].
+    #[inline(always)]
+    fn settle(self, _sums: &mut [[f32; 8]; 4]) {}
 }
 
 impl Neon {
@@ -74,6 +151,159 @@ impl Neon {
         // SAFETY: the token proves NEON.
         unsafe { inside(self, op) }
     }
+}
+
+/// Applies a two-operand intrinsic to both halves.
+macro_rules! both {
+    ($f:ident, $a:expr, $b:expr) => {{
+        let (a, b) = ($a, $b);
+        // SAFETY: the token proves NEON.
+        unsafe { [$f(a[0], b[0]), $f(a[1], b[1])] }
+    }};
+    ($f:ident, $a:expr) => {{
+        let a = $a;
+        // SAFETY: the token proves NEON.
+        unsafe { [$f(a[0]), $f(a[1])] }
+    }};
+}
+
+/// Which step of `J` comes `i`th: of eight, a low nibble and then the high one of the same word, which then need not be kept.
+#[inline(always)]
+pub(super) fn nth<const J: usize>(i: usize) -> usize {
+    if J == 8 { i / 2 + i % 2 * 4 } else { i }
+}
+
+/// The products of four steps, of byte i of each row: those of the lower two rows, and those of the upper two.
+///
+/// Of the intrinsics for upper halves, LLVM sees that those of activations are the lower ones, and moves the weights instead.
+#[inline(always)]
+fn four(_: Widening, w: [int8x16_t; 4], a: [int8x16_t; 4]) -> [int16x8_t; 2] {
+    let (low, high);
+    // SAFETY: the token proves NEON; the instructions touch nothing but their registers.
+    unsafe {
+        asm!(
+            "smull {low:v}.8h, {w0:v}.8b, {a0:v}.8b",
+            "smull2 {high:v}.8h, {w0:v}.16b, {a0:v}.16b",
+            "smlal {low:v}.8h, {w1:v}.8b, {a1:v}.8b",
+            "smlal2 {high:v}.8h, {w1:v}.16b, {a1:v}.16b",
+            "smlal {low:v}.8h, {w2:v}.8b, {a2:v}.8b",
+            "smlal2 {high:v}.8h, {w2:v}.16b, {a2:v}.16b",
+            "smlal {low:v}.8h, {w3:v}.8b, {a3:v}.8b",
+            "smlal2 {high:v}.8h, {w3:v}.16b, {a3:v}.16b",
+            low = out(vreg) low,
+            high = out(vreg) high,
+            w0 = in(vreg) w[0], w1 = in(vreg) w[1], w2 = in(vreg) w[2], w3 = in(vreg) w[3],
+            a0 = in(vreg) a[0], a1 = in(vreg) a[1], a2 = in(vreg) a[2], a3 = in(vreg) a[3],
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    [low, high]
+}
+
+/// `sums` plus the products of four steps.
+#[inline(always)]
+fn four_more(
+    _: Widening,
+    sums: [int16x8_t; 2],
+    w: [int8x16_t; 4],
+    a: [int8x16_t; 4],
+) -> [int16x8_t; 2] {
+    let [mut low, mut high] = sums;
+    // SAFETY: the token proves NEON; the instructions touch nothing but their registers.
+    unsafe {
+        asm!(
+            "smlal {low:v}.8h, {w0:v}.8b, {a0:v}.8b",
+            "smlal2 {high:v}.8h, {w0:v}.16b, {a0:v}.16b",
+            "smlal {low:v}.8h, {w1:v}.8b, {a1:v}.8b",
+            "smlal2 {high:v}.8h, {w1:v}.16b, {a1:v}.16b",
+            "smlal {low:v}.8h, {w2:v}.8b, {a2:v}.8b",
+            "smlal2 {high:v}.8h, {w2:v}.16b, {a2:v}.16b",
+            "smlal {low:v}.8h, {w3:v}.8b, {a3:v}.8b",
+            "smlal2 {high:v}.8h, {w3:v}.16b, {a3:v}.16b",
+            low = inout(vreg) low,
+            high = inout(vreg) high,
+            w0 = in(vreg) w[0], w1 = in(vreg) w[1], w2 = in(vreg) w[2], w3 = in(vreg) w[3],
+            a0 = in(vreg) a[0], a1 = in(vreg) a[1], a2 = in(vreg) a[2], a3 = in(vreg) a[3],
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    [low, high]
+}
+
+/// Rows 4R to 4R + 3 of 32 columns of nibbles: sixteen instructions multiply, four load, eight unpack, two add up.
+///
+/// They are one piece so that eight registers of activations, the same for all rows, stay where they are: LLVM unpacks words of
+/// other rows meanwhile, until registers are short.
+#[inline(always)]
+fn four_rows<const R: usize>(_: Widening, words: &[Word; 4], a: &[int8x16_t; 8]) -> int32x4_t {
+    let out;
+    // SAFETY: the token proves NEON; the loads are inside of the four words, 64 bytes each.
+    unsafe {
+        asm!(
+            "ldr {w0:q}, [{words}, #16*{r}]",
+            "ldr {w1:q}, [{words}, #16*{r}+64]",
+            "ldr {w2:q}, [{words}, #16*{r}+128]",
+            "ldr {w3:q}, [{words}, #16*{r}+192]",
+            "and {x:v}.16b, {w0:v}.16b, {low:v}.16b",
+            "ushr {w0:v}.16b, {w0:v}.16b, #4",
+            "and {y:v}.16b, {w1:v}.16b, {low:v}.16b",
+            "ushr {w1:v}.16b, {w1:v}.16b, #4",
+            "smull {out:v}.8h, {x:v}.8b, {a0:v}.8b",
+            "smull2 {x:v}.8h, {x:v}.16b, {a0:v}.16b",
+            "smlal {out:v}.8h, {w0:v}.8b, {a4:v}.8b",
+            "smlal2 {x:v}.8h, {w0:v}.16b, {a4:v}.16b",
+            "and {w0:v}.16b, {w2:v}.16b, {low:v}.16b",
+            "ushr {w2:v}.16b, {w2:v}.16b, #4",
+            "smlal {out:v}.8h, {y:v}.8b, {a1:v}.8b",
+            "smlal2 {x:v}.8h, {y:v}.16b, {a1:v}.16b",
+            "smlal {out:v}.8h, {w1:v}.8b, {a5:v}.8b",
+            "smlal2 {x:v}.8h, {w1:v}.16b, {a5:v}.16b",
+            "and {y:v}.16b, {w3:v}.16b, {low:v}.16b",
+            "ushr {w3:v}.16b, {w3:v}.16b, #4",
+            "smlal {out:v}.8h, {w0:v}.8b, {a2:v}.8b",
+            "smlal2 {x:v}.8h, {w0:v}.16b, {a2:v}.16b",
+            "smlal {out:v}.8h, {w2:v}.8b, {a6:v}.8b",
+            "smlal2 {x:v}.8h, {w2:v}.16b, {a6:v}.16b",
+            "smlal {out:v}.8h, {y:v}.8b, {a3:v}.8b",
+            "smlal2 {x:v}.8h, {y:v}.16b, {a3:v}.16b",
+            "smlal {out:v}.8h, {w3:v}.8b, {a7:v}.8b",
+            "smlal2 {x:v}.8h, {w3:v}.16b, {a7:v}.16b",
+            // Two bytes of a row: 16 * 15 * 127 = 30480 fits i16.
+            "addp {out:v}.8h, {out:v}.8h, {x:v}.8h",
+            "saddlp {out:v}.4s, {out:v}.8h",
+            words = in(reg) words.as_ptr(),
+            r = const R,
+            low = in(vreg) vdupq_n_u8(15),
+            a0 = in(vreg) a[0], a1 = in(vreg) a[1], a2 = in(vreg) a[2], a3 = in(vreg) a[3],
+            a4 = in(vreg) a[4], a5 = in(vreg) a[5], a6 = in(vreg) a[6], a7 = in(vreg) a[7],
+            w0 = out(vreg) _, w1 = out(vreg) _, w2 = out(vreg) _, w3 = out(vreg) _,
+            x = out(vreg) _, y = out(vreg) _,
+            out = out(vreg) out,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    out
+}
+
+/// The products of two steps, as in [`four`].
+#[inline(always)]
+fn two(_: Widening, w: [int8x16_t; 2], a: [int8x16_t; 2]) -> [int16x8_t; 2] {
+    let (low, high);
+    // SAFETY: the token proves NEON; the instructions touch nothing but their registers.
+    unsafe {
+        asm!(
+            "smull {low:v}.8h, {w0:v}.8b, {a0:v}.8b",
+            "smull2 {high:v}.8h, {w0:v}.16b, {a0:v}.16b",
+            "smlal {low:v}.8h, {w1:v}.8b, {a1:v}.8b",
+            "smlal2 {high:v}.8h, {w1:v}.16b, {a1:v}.16b",
+            low = out(vreg) low,
+            high = out(vreg) high,
+            w0 = in(vreg) w[0], w1 = in(vreg) w[1],
+            a0 = in(vreg) a[0], a1 = in(vreg) a[1],
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    [low, high]
 }
 
 impl Products for Widening {
@@ -97,36 +327,112 @@ impl Products for Widening {
         }
     }
     #[inline(always)]
-    fn rows<const F: usize, const J: usize>(
+    fn ready<const J: usize>(self, a: &[[i8; 4]; J]) -> [int8x16_t; J] {
+        let a = a.as_chunks::<4>().0;
+        // SAFETY: the token proves NEON; four steps of activations are as long as the load.
+        unsafe {
+            each!(J, |j| {
+                let four = vld1q_s32(a[j / 4].as_ptr().cast());
+                vreinterpretq_s8_s32(match j % 4 {
+                    0 => vdupq_laneq_s32::<0>(four),
+                    1 => vdupq_laneq_s32::<1>(four),
+                    2 => vdupq_laneq_s32::<2>(four),
+                    _ => vdupq_laneq_s32::<3>(four),
+                })
+            })
+        }
+    }
+    #[inline(always)]
+    fn rows<const F: usize, const R: usize, const J: usize>(
         self,
-        w: &[[uint8x16_t; 2]; J],
-        a: &[[i8; 4]; J],
-        start: [int32x4_t; 2],
-    ) -> [int32x4_t; 2] {
+        w: &[[uint8x16_t; R]; J],
+        a: &[int8x16_t; J],
+        start: [int32x4_t; R],
+    ) -> [int32x4_t; R] {
         // SAFETY: the token proves NEON.
         unsafe {
-            // Of each half: the sums of two neighbours, for rows 0 and 1, then for rows 2 and 3.
-            let mut sums = [[vdupq_n_s32(0); 2]; 2];
-            for (w, a) in w.chunks(F).zip(a.chunks(F)) {
-                for half in 0..2 {
-                    let (mut low, mut high) = (vdupq_n_s16(0), vdupq_n_s16(0));
-                    for (w, a) in w.iter().zip(a) {
-                        let a = i32::from_le_bytes(a.map(i8::cast_unsigned));
-                        let a = vreinterpretq_s8_s32(vdupq_n_s32(a));
-                        let w = vreinterpretq_s8_u8(w[half]);
-                        low = vmlal_s8(low, vget_low_s8(w), vget_low_s8(a));
-                        high = vmlal_high_s8(high, w, a);
+            let a = each!(J, |i| a[nth::<J>(i)]);
+            let mut out = start;
+            for r in 0..R {
+                let w = each!(J, |i| vreinterpretq_s8_u8(w[nth::<J>(i)][r]));
+                let (w2, a2) = (w.as_chunks::<2>().0, a.as_chunks::<2>().0);
+                let (w4, a4) = (w.as_chunks::<4>().0, a.as_chunks::<4>().0);
+                let sum = match F {
+                    8 => {
+                        let mut sums = four(self, w4[0], a4[0]);
+                        if J == 8 {
+                            sums = four_more(self, sums, w4[1], a4[1]);
+                        }
+                        // Two bytes of a row: 16 * 15 * 127 = 30480 fits i16.
+                        vpaddlq_s16(vpaddq_s16(sums[0], sums[1]))
                     }
-                    sums[half][0] = vpadalq_s16(sums[half][0], low);
-                    sums[half][1] = vpadalq_s16(sums[half][1], high);
-                }
+                    4 => {
+                        let [low, high] = four(self, w4[0], a4[0]);
+                        let mut sums = [vpaddlq_s16(low), vpaddlq_s16(high)];
+                        if J == 8 {
+                            let [low, high] = four(self, w4[1], a4[1]);
+                            sums = [vpadalq_s16(sums[0], low), vpadalq_s16(sums[1], high)];
+                        }
+                        vpaddq_s32(sums[0], sums[1])
+                    }
+                    _ => {
+                        let [low, high] = two(self, w2[0], a2[0]);
+                        let mut sums = [vpaddlq_s16(low), vpaddlq_s16(high)];
+                        unrolled!(i in [1, 2, 3] {
+                            if i < J / 2 {
+                                let [low, high] = two(self, w2[i], a2[i]);
+                                sums = [vpadalq_s16(sums[0], low), vpadalq_s16(sums[1], high)];
+                            }
+                        });
+                        vpaddq_s32(sums[0], sums[1])
+                    }
+                };
+                out[r] = vaddq_s32(start[r], sum);
             }
-            let [[a, b], [c, d]] = sums;
-            [
-                vaddq_s32(start[0], vpaddq_s32(a, b)),
-                vaddq_s32(start[1], vpaddq_s32(c, d)),
-            ]
+            out
         }
+    }
+    const PLANE: u32 = 6;
+    const LATENT_RATE: usize = 16;
+    #[inline(always)]
+    fn many_i8<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+        starts: [i32; T],
+    ) -> [[[[float32x4_t; 2]; 2]; R]; T] {
+        latent::many::<2, R, T>(self, w, a, starts)
+    }
+    #[inline(always)]
+    fn many_planes<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+    ) -> [[[[float32x4_t; 2]; 2]; R]; T] {
+        latent::many::<4, R, T>(self, w, a, [0; T])
+    }
+    #[inline(always)]
+    fn nibbles(
+        self,
+        words: &[Word; 4],
+        a: &[[i8; 4]; 8],
+        start: [[int32x4_t; 2]; 2],
+    ) -> [[int32x4_t; 2]; 2] {
+        let a = self.ready(a);
+        let sums = [
+            [
+                four_rows::<0>(self, words, &a),
+                four_rows::<1>(self, words, &a),
+            ],
+            [
+                four_rows::<2>(self, words, &a),
+                four_rows::<3>(self, words, &a),
+            ],
+        ];
+        [
+            both!(vaddq_s32, start[0], sums[0]),
+            both!(vaddq_s32, start[1], sums[1]),
+        ]
     }
     #[inline(always)]
     fn dot_half(self, w: int8x16_t, a: int8x16_t) -> int32x4_t {
@@ -157,18 +463,39 @@ const SPREAD: [([u8; 16], [u8; 16]); 8] = {
     out
 };
 
-/// Applies a two-operand intrinsic to both halves.
-macro_rules! both {
-    ($f:ident, $a:expr, $b:expr) => {{
-        let (a, b) = ($a, $b);
-        // SAFETY: the token proves NEON.
-        unsafe { [$f(a[0], b[0]), $f(a[1], b[1])] }
-    }};
-    ($f:ident, $a:expr) => {{
-        let a = $a;
-        // SAFETY: the token proves NEON.
-        unsafe { [$f(a[0]), $f(a[1])] }
-    }};
+/// `a`, with the bits of `mask` from `b`; of the intrinsic, LLVM makes an `and` and an `orr` where it knows some bits of `a`.
+#[inline(always)]
+fn bit(mut a: uint8x16_t, b: uint8x16_t, mask: uint8x16_t) -> uint8x16_t {
+    // SAFETY: only the token's methods call this, and the token proves NEON; `bit` touches nothing but its registers.
+    unsafe {
+        asm!(
+            "bit {a:v}.16b, {b:v}.16b, {mask:v}.16b",
+            a = inout(vreg) a,
+            b = in(vreg) b,
+            mask = in(vreg) mask,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    a
+}
+
+/// What loads stay behind: LLVM, which would load all words at once to hide what loads take, and then has no registers for them.
+#[inline(always)]
+fn fence<P>(_: Neon<P>) {
+    // SAFETY: no instruction.
+    unsafe { asm!("", options(nostack, preserves_flags)) }
+}
+
+/// Two pairs as four.
+#[inline(always)]
+fn flat<T: Copy>([a, b]: [[T; 2]; 2]) -> [T; 4] {
+    [a[0], a[1], b[0], b[1]]
+}
+
+/// Four as two pairs.
+#[inline(always)]
+fn pairs<T: Copy>([a, b, c, d]: [T; 4]) -> [[T; 2]; 2] {
+    [[a, b], [c, d]]
 }
 
 impl<P: Products> Simd for Neon<P> {
@@ -178,14 +505,14 @@ impl<P: Products> Simd for Neon<P> {
     type F = [float32x4_t; 2];
     type S = [i32; 16];
     type N = [int32x4_t; 2];
-    type Lanes = Eight<Self>;
+    type Lanes = Sixteen<Self>;
 
     const BIAS: u8 = 0;
-    const PARTS: usize = 2;
+    const PARTS: usize = 1;
 
     #[inline(always)]
-    fn part(self, i: usize) -> Self::Lanes {
-        Eight::new(self, i)
+    fn part(self, _: usize) -> Self::Lanes {
+        Sixteen::new(self)
     }
     // Two tiles and four tokens have 16 registers of f32 sums and as many of integers, all that there are, and stores take the
     // pipes of products. llvm-mca of sdot, neoverse-n1: 18.6 MAC/cycle one by one, 13.6 together.
@@ -242,6 +569,11 @@ impl<P: Products> Simd for Neon<P> {
         both!(vtstq_u8, a, b)
     }
     #[inline(always)]
+    fn insert(self, a: Self::B, b: Self::B, mask: u8) -> Self::B {
+        let mask = self.splat_b(mask);
+        [bit(a[0], b[0], mask[0]), bit(a[1], b[1], mask[1])]
+    }
+    #[inline(always)]
     fn bits(self, bits: u32) -> Self::B {
         // Each half spreads two bytes of the word, then every lane looks at its own bit.
         // SAFETY: the token proves NEON; the array is as long as the load.
@@ -270,7 +602,7 @@ impl<P: Products> Simd for Neon<P> {
     fn prefetch(self, bytes: &[u8], ahead: usize) {
         // SAFETY: a prefetch of any address whatever has no effect that a program could see.
         unsafe {
-            core::arch::asm!(
+            asm!(
                 "prfm pldl2strm, [{}]",
                 in(reg) bytes.as_ptr().wrapping_add(ahead),
                 options(nostack, preserves_flags, readonly)
@@ -334,7 +666,17 @@ impl<P: Products> Simd for Neon<P> {
         a: &[[i8; 4]; J],
         start: Self::N,
     ) -> Self::N {
-        self.0.rows::<8, J>(w, a, start)
+        self.0.rows::<8, 2, J>(w, &self.0.ready(a), start)
+    }
+    #[inline(always)]
+    fn both_u4<const J: usize>(
+        self,
+        w: &[[Self::B; 2]; J],
+        a: &[[i8; 4]; J],
+        start: [Self::N; 2],
+    ) -> [Self::N; 2] {
+        let w = each!(J, |j| flat(w[j]));
+        pairs(self.0.rows::<8, 4, J>(&w, &self.0.ready(a), flat(start)))
     }
     #[inline(always)]
     fn rows_u6<const J: usize>(
@@ -343,7 +685,17 @@ impl<P: Products> Simd for Neon<P> {
         a: &[[i8; 4]; J],
         start: Self::N,
     ) -> Self::N {
-        self.0.rows::<4, J>(w, a, start)
+        self.0.rows::<4, 2, J>(w, &self.0.ready(a), start)
+    }
+    #[inline(always)]
+    fn both_u6<const J: usize>(
+        self,
+        w: &[[Self::B; 2]; J],
+        a: &[[i8; 4]; J],
+        start: [Self::N; 2],
+    ) -> [Self::N; 2] {
+        let w = each!(J, |j| flat(w[j]));
+        pairs(self.0.rows::<4, 4, J>(&w, &self.0.ready(a), flat(start)))
     }
     #[inline(always)]
     fn rows_i8<const J: usize>(
@@ -352,7 +704,42 @@ impl<P: Products> Simd for Neon<P> {
         a: &[[i8; 4]; J],
         start: Self::N,
     ) -> Self::N {
-        self.0.rows::<2, J>(w, a, start)
+        self.0.rows::<2, 2, J>(w, &self.0.ready(a), start)
+    }
+    #[inline(always)]
+    fn both_i8<const J: usize>(
+        self,
+        w: &[[Self::B; 2]; J],
+        a: &[[i8; 4]; J],
+        start: [Self::N; 2],
+    ) -> [Self::N; 2] {
+        let w = each!(J, |j| flat(w[j]));
+        pairs(self.0.rows::<2, 4, J>(&w, &self.0.ready(a), flat(start)))
+    }
+    #[inline(always)]
+    fn both_nibbles(
+        self,
+        words: &[Word; 4],
+        a: &[[i8; 4]; 8],
+        start: [Self::N; 2],
+    ) -> [Self::N; 2] {
+        self.0.nibbles(words, a, start)
+    }
+    #[inline(always)]
+    fn both_six<const K: usize>(
+        self,
+        words: SixBits<'_, 4>,
+        a: &[[i8; 4]; 4],
+        start: [Self::N; 2],
+    ) -> [Self::N; 2] {
+        let a = self.0.ready(a);
+        let mut out = start;
+        for half in 0..2 {
+            let codes = words.codes::<_, K>(Eight::new(self, half));
+            out[half] = self.0.rows::<4, 2, 4>(&codes, &a, start[half]);
+            fence(self);
+        }
+        out
     }
     #[inline(always)]
     fn store_codes(self, codes: &[Self::B; 8], out: &mut [[u8; 32]; 8]) {
@@ -367,6 +754,65 @@ impl<P: Products> Simd for Neon<P> {
         starts: [i32; T],
     ) -> [[Self::F; R]; T] {
         self.0.products(codes, w, a, starts)
+    }
+    const PLANE: u32 = P::PLANE;
+    const LATENT_RATE: usize = P::LATENT_RATE;
+    #[inline(always)]
+    fn many_i8<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+        starts: [i32; T],
+    ) -> [[[Self::F; 2]; R]; T] {
+        self.0.many_i8(w, a, starts)
+    }
+    #[inline(always)]
+    fn many_planes<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+    ) -> [[[Self::F; 2]; R]; T] {
+        self.0.many_planes(w, a)
+    }
+    #[inline(always)]
+    fn turn(self, x: &[Line; 4], out: &mut [Line; 4]) {
+        latent::turn(self.0, x, out);
+    }
+    #[inline(always)]
+    fn planes(self, x: [Self::F; 4], high: &mut [i8; 32], low: &mut [i8; 32]) {
+        latent::planes(self.0, x, high, low);
+    }
+    const COARSE: bool = P::COARSE;
+    #[inline(always)]
+    fn rescale<const J: usize>(
+        self,
+        codes: [Self::B; J],
+        f: Self::F,
+        base: Self::F,
+        flip: Self::F,
+        shift: u32,
+    ) -> [Self::B; J] {
+        // SAFETY: the token proves NEON.
+        unsafe { rescale(codes, f, base, flip, shift) }
+    }
+    #[inline(always)]
+    fn lay(self, q: [&[i8; 32]; 4], out: &mut Fours) {
+        self.0.lay(q, out);
+    }
+    #[inline(always)]
+    fn block<const Q: usize>(
+        self,
+        w: &[[[u8; 32]; 8]],
+        a: [&[Fours]; Q],
+        da: [&FourScales; Q],
+        d: &[f32; 8],
+        sums: &mut [[[f32; 8]; 4]; Q],
+    ) {
+        self.0.block(w, a, da, d, sums);
+    }
+    #[inline(always)]
+    fn settle(self, sums: &mut [[f32; 8]; 4]) {
+        self.0.settle(sums);
     }
     #[inline(always)]
     fn load_n(self, x: &[u8; 32]) -> Self::N {

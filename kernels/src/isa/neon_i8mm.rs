@@ -15,8 +15,9 @@
 //! Its intrinsic is not stable in Rust 1.95, so `smmla` is one line of inline assembly, as `sdot` is.
 
 use super::neon::{Neon, Products};
-use super::neon_dot::{NeonDot, Sdot};
-use crate::simd::{SimdOp, each};
+use super::neon_dot::{MAGIC, NeonDot, Sdot, magic, without_magic};
+use crate::op::latent::Line;
+use crate::simd::{FourScales, Fours, SimdOp, each, unrolled};
 use crate::tile::Codes;
 use core::arch::{aarch64::*, asm};
 
@@ -67,17 +68,6 @@ fn smmla(_: I8mm, mut acc: int32x4_t, w: int8x16_t, a: int8x16_t) -> int32x4_t {
     acc
 }
 
-/// What sums start from: the bits of 3 * 2^22 as f32 are an integer that, with n added, are the bits of 3 * 2^22 + n, as long as n
-/// is within 2^22. 32 * 128 * 127, and as much of a start, are a quarter of that. The subtraction is exact, and on Neoverse N2 takes a quarter of `scvtf`.
-const MAGIC: f32 = 12_582_912.0;
-
-/// A sum that started from [`MAGIC`].
-#[inline(always)]
-fn without_magic(x: int32x4_t) -> float32x4_t {
-    // SAFETY: only the token's methods call this, and the token proves NEON.
-    unsafe { vsubq_f32(vreinterpretq_f32_s32(x), vdupq_n_f32(MAGIC)) }
-}
-
 /// Eight columns of two tokens beside each other: those of the first eight of 16, then of the last.
 #[inline(always)]
 fn side_by_side(a: &[[i8; 4]; 4], b: &[[i8; 4]; 4]) -> [int8x16_t; 2] {
@@ -117,6 +107,82 @@ fn four_steps<const R: usize, const T: usize, const J: usize>(
 }
 
 impl Products for I8mm {
+    const COARSE: bool = true;
+    /// Eight columns of each of four tokens, twice over.
+    #[inline(always)]
+    fn lay(self, q: [&[i8; 32]; 4], out: &mut Fours) {
+        for (half, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            // SAFETY: the token proves NEON; the arrays are as long as the loads and the store.
+            unsafe {
+                let [a, b, c, d] = q.map(|q| vld1q_s64(q.as_ptr().add(16 * half).cast()));
+                vst4q_s64(out.as_mut_ptr().cast(), int64x2x4_t(a, b, c, d));
+            }
+        }
+    }
+    /// Eight rows and eight tokens are 16 registers of sums; a step of eight columns loads four registers of weights and four of
+    /// activations for 16 products. Sums of two rows and two tokens stay as they are until all columns are through.
+    #[inline(always)]
+    fn block<const Q: usize>(
+        self,
+        w: &[[[u8; 32]; 8]],
+        a: [&[Fours]; Q],
+        da: [&FourScales; Q],
+        d: &[f32; 8],
+        sums: &mut [[[f32; 8]; 4]; Q],
+    ) {
+        // After this, no step asks whether there is another.
+        let a = a.map(|a| a[..w.len()].as_ptr());
+        // SAFETY: the token proves NEON; the arrays are as long as the loads and stores, and there are as many groups of `a` as of `w`.
+        unsafe {
+            // Of four tokens, of two rows, of two tokens.
+            let mut acc = each!(Q, |_q| each!(4, |_two| each!(2, |_t| magic(self.0))));
+            for (g, w) in w.iter().enumerate() {
+                unrolled!(e in [0, 1, 2, 3] {
+                    let w = w[2 * e].as_ptr().cast::<i8>();
+                    let w = each!(4, |two| vld1q_s8(w.add(16 * two)));
+                    for q in 0..Q {
+                        let a = a[q].add(g).cast::<i8>().add(32 * e);
+                        let a = [vld1q_s8(a), vld1q_s8(a.add(16))];
+                        for two in 0..4 {
+                            for t in 0..2 {
+                                acc[q][two][t] = smmla(self, acc[q][two][t], w[two], a[t]);
+                            }
+                        }
+                    }
+                });
+            }
+            let d = [vld1q_f32(d.as_ptr()), vld1q_f32(d.as_ptr().add(4))];
+            let of_both = [
+                vzip1q_f32(d[0], d[0]),
+                vzip2q_f32(d[0], d[0]),
+                vzip1q_f32(d[1], d[1]),
+                vzip2q_f32(d[1], d[1]),
+            ];
+            for q in 0..Q {
+                let da = vld1q_f32(da[q].d.as_ptr());
+                let da = [
+                    vcombine_f32(vget_low_f32(da), vget_low_f32(da)),
+                    vcombine_f32(vget_high_f32(da), vget_high_f32(da)),
+                ];
+                for two in 0..4 {
+                    for t in 0..2 {
+                        let sum = sums[q][two].as_mut_ptr().add(4 * t);
+                        let scale = vmulq_f32(of_both[two], da[t]);
+                        let products = without_magic(acc[q][two][t]);
+                        vst1q_f32(sum, vfmaq_f32(vld1q_f32(sum), products, scale));
+                    }
+                }
+            }
+        }
+    }
+    /// From two rows, two tokens, row, token.
+    #[inline(always)]
+    fn settle(self, sums: &mut [[f32; 8]; 4]) {
+        let from = *sums;
+        for (t, sums) in sums.iter_mut().enumerate() {
+            *sums = each!(8, |r| from[r / 2][t / 2 * 4 + r % 2 * 2 + t % 2]);
+        }
+    }
     #[inline(always)]
     fn dot_u6(self, w: [int8x16_t; 2], a: [int8x16_t; 2]) -> int32x4_t {
         self.0.dot_u6(w, a)
@@ -126,17 +192,30 @@ impl Products for I8mm {
         self.0.dot_i8(w, a)
     }
     #[inline(always)]
-    fn rows<const F: usize, const J: usize>(
+    fn ready<const J: usize>(self, a: &[[i8; 4]; J]) -> [int8x16_t; J] {
+        self.0.ready(a)
+    }
+    #[inline(always)]
+    fn rows<const F: usize, const R: usize, const J: usize>(
         self,
-        w: &[[uint8x16_t; 2]; J],
-        a: &[[i8; 4]; J],
-        start: [int32x4_t; 2],
-    ) -> [int32x4_t; 2] {
-        self.0.rows::<F, J>(w, a, start)
+        w: &[[uint8x16_t; R]; J],
+        a: &[int8x16_t; J],
+        start: [int32x4_t; R],
+    ) -> [int32x4_t; R] {
+        self.0.rows::<F, R, J>(w, a, start)
     }
     #[inline(always)]
     fn dot_half(self, w: int8x16_t, a: int8x16_t) -> int32x4_t {
         self.0.dot_half(w, a)
+    }
+    #[inline(always)]
+    fn many_i8<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+        starts: [i32; T],
+    ) -> [[[[float32x4_t; 2]; 2]; R]; T] {
+        self.0.many_i8(w, a, starts)
     }
     /// Two words and eight rows are 64 bytes: eight columns of row 0, of row 1, and so on.
     #[inline(always)]

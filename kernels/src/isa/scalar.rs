@@ -1,7 +1,7 @@
 //! Plain Rust, for every CPU: arrays of the widths that the vocabulary names, which the compiler vectorises with whatever the
 //! target has at the least (SSE2 on x86-64).
 
-use crate::lanes::Eight;
+use crate::lanes::Sixteen;
 use crate::simd::{Simd, SimdOp};
 use core::array::from_fn;
 use half::f16;
@@ -79,14 +79,14 @@ impl Simd for Scalar {
     type F = [f32; 8];
     type S = [i32; 16];
     type N = [i32; 8];
-    type Lanes = Eight<Self>;
+    type Lanes = Sixteen<Self>;
 
     const BIAS: u8 = 0;
-    const PARTS: usize = 2;
+    const PARTS: usize = 1;
 
     #[inline(always)]
-    fn part(self, i: usize) -> Self::Lanes {
-        Eight::new(self, i)
+    fn part(self, _: usize) -> Self::Lanes {
+        Sixteen::new(self)
     }
 
     #[inline(always)]

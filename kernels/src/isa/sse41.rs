@@ -11,8 +11,10 @@
 //! It has more than 400 lines because the vocabulary has as many operations, each a few lines here.
 
 mod half;
+mod latent;
 
 use crate::lanes::Eight;
+use crate::op::latent::Line;
 use crate::simd::{Simd, SimdOp};
 use core::arch::x86_64::*;
 
@@ -379,6 +381,33 @@ impl Simd for Sse41 {
             }
         }
         sums
+    }
+    const PLANE: u32 = 6;
+    const LATENT_RATE: usize = 20;
+    #[inline(always)]
+    fn many_i8<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+        starts: [i32; T],
+    ) -> [[[Self::F; 2]; R]; T] {
+        latent::many::<R, T, false>(self, w, a, starts)
+    }
+    #[inline(always)]
+    fn many_planes<const R: usize, const T: usize>(
+        self,
+        w: [&[Line]; R],
+        a: [&[[i8; 4]]; T],
+    ) -> [[[Self::F; 2]; R]; T] {
+        latent::many::<R, T, true>(self, w, a, [0; T])
+    }
+    #[inline(always)]
+    fn turn(self, x: &[Line; 4], out: &mut [Line; 4]) {
+        latent::turn(self, x, out);
+    }
+    #[inline(always)]
+    fn planes(self, x: [Self::F; 4], high: &mut [i8; 32], low: &mut [i8; 32]) {
+        latent::planes(self, x, high, low);
     }
     #[inline(always)]
     fn load_n(self, x: &[u8; 32]) -> [__m128i; 2] {

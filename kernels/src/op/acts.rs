@@ -13,6 +13,7 @@
 //!
 //! A block that holds an infinity or NaN gets the scale NaN, so that what is wrong stays visible in the result.
 
+use super::pieces::piece_len;
 use crate::Isa;
 use crate::simd::{Simd, SimdOp};
 
@@ -38,6 +39,8 @@ pub struct Acts<'a> {
     q: &'a [i8],
     scales: &'a [f32],
     sums: &'a [i32],
+    /// The same with one scale for a piece, and these scales.
+    pieces: (&'a [i8], &'a [f32]),
 }
 
 impl<'a> Acts<'a> {
@@ -95,7 +98,31 @@ impl<'a> Acts<'a> {
             q: &[],
             scales: &[],
             sums: &[],
+            pieces: (&[], &[]),
         }
+    }
+
+    /// The same activations with their second int8 form beside the first, as [`quantize_pieces`](crate::quantize_pieces) makes it: `q` is
+    /// `tokens x cols`, `scales` is `tokens x piece_len(cols)`. Products of many tokens take it, and are faster and coarser then;
+    /// those of a few tokens, and those of rows that are in no tiles, stay what they are.
+    ///
+    /// # Panics
+    /// If the lengths do not fit, or there is no first form.
+    #[must_use]
+    pub fn with_pieces(self, q: &'a [i8], scales: &'a [f32]) -> Acts<'a> {
+        assert!(self.has_int8(), "pieces come beside the first int8 form");
+        assert_eq!(
+            q.len(),
+            self.x.len(),
+            "as many int8 activations as f32 ones"
+        );
+        assert_eq!(
+            scales.len(),
+            self.tokens * piece_len(self.cols),
+            "scales of the pieces of all tokens"
+        );
+        let pieces = (q, scales);
+        Acts { pieces, ..self }
     }
 
     /// Numbers in a row.
@@ -113,6 +140,22 @@ impl<'a> Acts<'a> {
         !self.q.is_empty() || self.tokens == 0
     }
 
+    /// Whether the second int8 form is there.
+    pub(crate) fn has_pieces(&self) -> bool {
+        !self.pieces.0.is_empty()
+    }
+
+    /// The second int8 form of a token: by 32 columns, and a scale and a sum of each piece.
+    #[inline(always)]
+    pub(crate) fn pieces(&self, token: usize) -> (&'a [[i8; BLOCK]], &'a [[f32; 2]]) {
+        let (q, scales) = self.pieces;
+        let each = piece_len(self.cols);
+        (
+            q[token * self.cols..][..self.cols].as_chunks().0,
+            scales[token * each..][..each].as_chunks().0,
+        )
+    }
+
     /// The rows of tokens `start .. start + n`.
     ///
     /// # Panics
@@ -128,6 +171,12 @@ impl<'a> Acts<'a> {
                 &self.sums[cut(sum_len(self.cols))],
             )
         };
+        let pieces = if self.has_pieces() {
+            let (q, scales) = self.pieces;
+            (&q[cut(self.cols)], &scales[cut(piece_len(self.cols))])
+        } else {
+            self.pieces
+        };
         Acts {
             cols: self.cols,
             tokens: n,
@@ -135,6 +184,7 @@ impl<'a> Acts<'a> {
             q,
             scales,
             sums,
+            pieces,
         }
     }
 

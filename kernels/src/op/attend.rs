@@ -1,14 +1,15 @@
-//! Attention over cached rows: scores of queries with keys, and mixtures of values.
+//! Attention over a block of cached rows of floats: scores of queries with keys, and mixtures of values.
 //!
-//! Several heads that share the rows (grouped queries, or all heads of latent attention) go in one call: a row is read and
-//! converted once for [`HEADS`] of them.
+//! Several heads that share the rows (grouped queries, or all heads of latent attention) go in one call, and so do several tokens: a
+//! row is read and converted once for [`HEADS`] queries.
 
+use super::stream::{BLOCK, COLUMNS, Span, carry, state_len};
 use super::vector::padded;
 use crate::Isa;
 use crate::simd::{Simd, SimdOp};
 
 /// Heads that share one conversion of a row.
-const HEADS: usize = 4;
+pub(crate) const HEADS: usize = 4;
 
 /// Cached numbers.
 #[derive(Clone, Copy, Debug)]
@@ -56,71 +57,121 @@ impl Rows<'_> {
     }
 }
 
-/// `out[h][i] = scale * q[h] . row_i`; `q` is heads x width, `out` heads x n.
+/// Carries the states of some columns over a block of rows.
+///
+/// `q` is columns x `keys.width`; the rows of `values` belong to those of `keys`; scores are `scale * q . key`; `states` are those of
+/// [`stream`](super::stream), a column each over values of `values.width` numbers.
 ///
 /// # Panics
-/// If the lengths do not fit each other.
-pub fn scores(isa: Isa, q: &[f32], keys: Rows<'_>, scale: f32, out: &mut [f32]) {
+/// If the lengths do not fit each other, or a block has more than [`BLOCK`] rows.
+pub fn attend(
+    isa: Isa,
+    q: &[f32],
+    keys: Rows<'_>,
+    values: Rows<'_>,
+    scale: f32,
+    span: Span,
+    states: &mut [f32],
+) {
     keys.check();
-    let heads = q.len() / keys.width;
+    values.check();
+    let columns = q.len() / keys.width;
+    assert!(keys.n <= BLOCK, "{} rows in a block of {BLOCK}", keys.n);
+    assert_eq!(keys.n, values.n, "attend: a value for each key");
     assert_eq!(
         q.len(),
-        heads * keys.width,
-        "scores: queries as wide as keys"
+        columns * keys.width,
+        "attend: queries as wide as keys"
     );
     assert_eq!(
-        out.len(),
-        heads * keys.n,
-        "scores: a score for each head and key"
+        states.len(),
+        columns * state_len(values.width),
+        "attend: a state for each query"
     );
-    match keys.data {
-        Elems::F16(data) => isa.dispatch(Scores {
+    match (keys.data, values.data) {
+        (Elems::F16(keys_in), Elems::F16(values_in)) => isa.dispatch(Attend {
             q,
-            data,
+            keys_in,
+            values_in,
             keys,
+            values,
             scale,
-            out,
+            span,
+            states,
         }),
-        Elems::F32(data) => isa.dispatch(Scores {
+        (Elems::F32(keys_in), Elems::F32(values_in)) => isa.dispatch(Attend {
             q,
-            data,
+            keys_in,
+            values_in,
             keys,
+            values,
             scale,
-            out,
+            span,
+            states,
         }),
+        _ => unreachable!("keys and values of one cache"),
     }
 }
 
-/// `out[h] = sum_i p[h][i] * row_i`; `p` is heads x n, `out` heads x width.
-///
-/// # Panics
-/// If the lengths do not fit each other.
-pub fn mix(isa: Isa, p: &[f32], values: Rows<'_>, out: &mut [f32]) {
-    values.check();
-    let heads = out.len() / values.width;
-    assert_eq!(
-        out.len(),
-        heads * values.width,
-        "mix: results as wide as values"
-    );
-    assert_eq!(
-        p.len(),
-        heads * values.n,
-        "mix: a weight for each head and value"
-    );
-    match values.data {
-        Elems::F16(data) => isa.dispatch(Mix {
-            p,
-            data,
-            values,
-            out,
-        }),
-        Elems::F32(data) => isa.dispatch(Mix {
-            p,
-            data,
-            values,
-            out,
-        }),
+struct Attend<'a, E> {
+    q: &'a [f32],
+    keys_in: &'a [E],
+    values_in: &'a [E],
+    keys: Rows<'a>,
+    values: Rows<'a>,
+    scale: f32,
+    span: Span,
+    states: &'a mut [f32],
+}
+
+impl<E: Elem> SimdOp for Attend<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, s: S) {
+        let Attend {
+            keys, values, span, ..
+        } = self;
+        let size = state_len(values.width);
+        let groups = self.q.chunks(COLUMNS * keys.width);
+        for (group, (q, states)) in groups
+            .zip(self.states.chunks_mut(COLUMNS * size))
+            .enumerate()
+        {
+            let first = group * COLUMNS;
+            let columns = states.len() / size;
+            let mut most = 0;
+            for i in 0..columns {
+                most = most.max(span.seen(first + i, keys.n));
+            }
+            if most == 0 {
+                continue;
+            }
+            let mut weights = [[0.0; BLOCK]; COLUMNS];
+            Scores {
+                q,
+                data: self.keys_in,
+                keys: Rows { n: most, ..keys },
+                scale: self.scale,
+                out: &mut weights,
+            }
+            .run(s);
+            let mut factors = [1.0; COLUMNS];
+            for (i, state) in states.chunks_exact_mut(size).enumerate() {
+                let seen = span.seen(first + i, keys.n);
+                let end = &mut state[values.width..];
+                factors[i] = carry(s, &mut weights[i], seen, end).unwrap_or(1.0);
+            }
+            Mix {
+                p: &weights,
+                factors: &factors,
+                data: self.values_in,
+                values: Rows { n: most, ..values },
+                columns,
+                states,
+            }
+            .run(s);
+        }
     }
 }
 
@@ -156,14 +207,12 @@ struct Scores<'a, E> {
     data: &'a [E],
     keys: Rows<'a>,
     scale: f32,
-    out: &'a mut [f32],
+    out: &'a mut [[f32; BLOCK]; COLUMNS],
 }
 
-impl<E: Elem> SimdOp for Scores<'_, E> {
-    type Output = ();
-
+impl<E: Elem> Scores<'_, E> {
     #[inline(always)]
-    fn eval<S: Simd>(self, s: S) {
+    fn run<S: Simd>(self, s: S) {
         let Rows {
             stride,
             start,
@@ -179,12 +228,12 @@ impl<E: Elem> SimdOp for Scores<'_, E> {
                 if heads - h >= HEADS {
                     let sums = score::<S, E, HEADS>(s, &self.q[h * width..], row);
                     for (k, sum) in sums.into_iter().enumerate() {
-                        self.out[(h + k) * n + i] = self.scale * sum;
+                        self.out[h + k][i] = self.scale * sum;
                     }
                     h += HEADS;
                 } else {
                     let [sum] = score::<S, E, 1>(s, &self.q[h * width..], row);
-                    self.out[h * n + i] = self.scale * sum;
+                    self.out[h][i] = self.scale * sum;
                     h += 1;
                 }
             }
@@ -194,7 +243,7 @@ impl<E: Elem> SimdOp for Scores<'_, E> {
 
 /// One row times `H` queries. Two sums a head, so that a single head does not wait for its additions.
 #[inline(always)]
-fn score<S: Simd, E: Elem, const H: usize>(s: S, q: &[f32], row: &[E]) -> [f32; H] {
+pub(crate) fn score<S: Simd, E: Elem, const H: usize>(s: S, q: &[f32], row: &[E]) -> [f32; H] {
     let (row8, tail) = row.as_chunks::<8>();
     let (pairs, single) = row8.as_chunks::<2>();
     let mut heads = [&[] as &[f32]; H];
@@ -238,22 +287,23 @@ fn score<S: Simd, E: Elem, const H: usize>(s: S, q: &[f32], row: &[E]) -> [f32; 
 }
 
 struct Mix<'a, E> {
-    p: &'a [f32],
+    p: &'a [[f32; BLOCK]; COLUMNS],
+    /// On what each column has mixed before.
+    factors: &'a [f32; COLUMNS],
     data: &'a [E],
     values: Rows<'a>,
-    out: &'a mut [f32],
+    columns: usize,
+    states: &'a mut [f32],
 }
 
 /// Columns that are summed in registers while the rows go by: a cache line of f16.
 const STRIP: usize = 32;
 
-impl<E: Elem> SimdOp for Mix<'_, E> {
-    type Output = ();
-
+impl<E: Elem> Mix<'_, E> {
     #[inline(always)]
-    fn eval<S: Simd>(mut self, s: S) {
+    fn run<S: Simd>(mut self, s: S) {
         let Rows { width, .. } = self.values;
-        let heads = self.out.len() / width;
+        let heads = self.columns;
         let mut column = 0;
         while column < width {
             let strip = STRIP.min(width - column);
@@ -270,10 +320,8 @@ impl<E: Elem> SimdOp for Mix<'_, E> {
             column += strip;
         }
     }
-}
 
-impl<E: Elem> Mix<'_, E> {
-    /// `strip` columns from `column` on of the heads `h .. h + H`.
+    /// `strip` numbers from `column` on of the queries `h .. h + H`.
     #[inline(always)]
     fn strip<S: Simd, const H: usize>(&mut self, s: S, h: usize, column: usize, strip: usize) {
         let Rows {
@@ -283,14 +331,6 @@ impl<E: Elem> Mix<'_, E> {
             n,
             ..
         } = self.values;
-        let mut weights = [&[] as &[f32]; H];
-        for (weights, p) in weights
-            .iter_mut()
-            .zip(self.p[h * n..].chunks_exact(n.max(1)))
-        {
-            *weights = p;
-        }
-        let weights = weights.map(|p| &p[..p.len().min(n)]);
         let mut sums = [[s.splat(0.0); STRIP / 8]; H];
         for i in 0..n {
             let row = &self.data[i * stride + start + column..][..strip];
@@ -317,7 +357,7 @@ impl<E: Elem> Mix<'_, E> {
                 }
             };
             for k in 0..H {
-                let p = s.splat(weights[k][i]);
+                let p = s.splat(self.p[(h + k) % COLUMNS][i % BLOCK]);
                 for (sum, value) in sums[k].iter_mut().zip(values) {
                     *sum = s.fma(p, value, *sum);
                 }
@@ -328,7 +368,11 @@ impl<E: Elem> Mix<'_, E> {
             for (out, sum) in out.as_chunks_mut::<8>().0.iter_mut().zip(sums[k]) {
                 s.store(sum, out);
             }
-            self.out[(h + k) * width + column..][..strip].copy_from_slice(&out[..strip]);
+            let into = &mut self.states[(h + k) * state_len(width) + column..][..strip];
+            let factor = self.factors[(h + k) % COLUMNS];
+            for (into, out) in into.iter_mut().zip(out) {
+                *into = *into * factor + out;
+            }
         }
     }
 }

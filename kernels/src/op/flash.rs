@@ -15,7 +15,7 @@
 //!
 //! Whatever the number of queries, a query's sums are made in the same order, which depends on the positions of the blocks alone.
 
-use super::exp::exp;
+use super::stream::weigh;
 use super::strips::{BAND, STRIP, Strips, bands_len, multiply, store};
 use crate::Isa;
 use crate::simd::{Simd, SimdOp, each};
@@ -174,25 +174,6 @@ impl SimdOp for Flash<'_> {
             }
         }
     }
-}
-
-/// Turns the scores of a query into weights `e^(x - m')`: `(m', their sum, e^(m - m'))`.
-#[inline(always)]
-fn weigh<S: Simd>(s: S, row: &mut [f32], m: f32) -> (f32, f32, S::F) {
-    let row = row.as_chunks_mut::<8>().0;
-    let mut largest = s.splat(m);
-    for x in row.iter() {
-        largest = s.max(s.load(x), largest);
-    }
-    let new = s.max_lane(largest);
-    let largest = s.splat(new);
-    let mut sum = s.splat(0.0);
-    for x in row.iter_mut() {
-        let e = exp(s, s.sub(s.load(x), largest));
-        sum = s.add(sum, e);
-        s.store(e, x);
-    }
-    (new, s.sum(sum), exp(s, s.sub(s.splat(m), largest)))
 }
 
 #[inline(always)]

@@ -17,6 +17,7 @@
 use core::marker::PhantomData;
 
 use super::acts::Acts;
+use super::rescale::Scales;
 use super::tiles::{add, offset, split};
 use crate::Isa;
 use crate::lanes::Eight;
@@ -29,11 +30,11 @@ pub(crate) const STRIP: usize = 128;
 /// Tiles whose sums are kept.
 pub(crate) const TILES: usize = 16;
 /// Groups of 32 columns in a panel, a multiple of those of a superblock: two panels are 20 KB.
-const DEEP: usize = 16;
+pub(crate) const DEEP: usize = 16;
 /// Tokens that pass together.
 const FOUR: usize = 4;
 /// Panels of a tile.
-const PAIR: usize = 2;
+pub(crate) const PAIR: usize = 2;
 /// Rows of a panel.
 const EIGHT: usize = TILE_ROWS / PAIR;
 
@@ -97,7 +98,7 @@ impl<Q: Tiled> SimdOp for Many<'_, Q> {
             }
             for (tile, bytes) in self.tiles.chunks_exact(self.bytes).enumerate() {
                 for (half, panel) in panels.iter_mut().enumerate() {
-                    unpack::<S, Q>(Eight::new(s, half), &bytes[part.clone()], panel);
+                    unpack::<S, Q, false>(Eight::new(s, half), &bytes[part.clone()], panel);
                 }
                 for (quads, sums) in quads.iter().zip(self.out.as_chunks_mut().0).take(fours) {
                     let quads = &quads[..groups];
@@ -164,25 +165,18 @@ fn fill<S: Simd, Q: Tiled>(acts: &Acts<'_>, token: usize, first: usize, quads: &
 }
 
 /// Some groups of a tile, unpacked.
-struct Panel {
+pub(crate) struct Panel {
     /// The place of the first group of the chunk that is being unpacked.
     first: usize,
-    /// As [`Simd::products`] wants them.
-    codes: [[[u8; 32]; 8]; DEEP],
+    /// As [`Simd::products`] wants them, or plain.
+    pub(crate) codes: [[[u8; 32]; 8]; DEEP],
     /// Of the first half; of formats that have one scale, of all.
-    low: [Scales; DEEP],
-    high: [Scales; DEEP],
-}
-
-/// A scale and a minimum of each row.
-#[derive(Clone, Copy)]
-struct Scales {
-    d: [f32; EIGHT],
-    m: [f32; EIGHT],
+    pub(crate) low: [Scales; DEEP],
+    pub(crate) high: [Scales; DEEP],
 }
 
 impl Panel {
-    const ZERO: Panel = {
+    pub(crate) const ZERO: Panel = {
         let (d, m) = ([0.0; EIGHT], [0.0; EIGHT]);
         Panel {
             first: 0,
@@ -193,29 +187,34 @@ impl Panel {
     };
 }
 
-/// Fills a panel from some columns of half of a tile.
+/// Fills a panel from some columns of half of a tile; its codes stay `PLAIN`, four of each row side by side, or get the order of
+/// [`Simd::products`].
 #[inline(always)]
-fn unpack<S: Simd, Q: Tiled>(l: Eight<S>, part: &[u8], panel: &mut Panel) {
+pub(crate) fn unpack<S: Simd, Q: Tiled, const PLAIN: bool>(
+    l: Eight<S>,
+    part: &[u8],
+    panel: &mut Panel,
+) {
     panel.first = 0;
-    let mut into = Into::<Q>(panel, PhantomData);
+    let mut into = Into::<Q, PLAIN>(panel, PhantomData);
     let chunks = part.chunks_exact(chunk_bytes::<Q>());
     let rest = chunks.remainder();
     for chunk in chunks {
-        unpack_chunk::<S, Q>(l, chunk, const { chunk_blocks::<Q>() }, &mut into);
+        unpack_chunk::<S, Q, PLAIN>(l, chunk, const { chunk_blocks::<Q>() }, &mut into);
     }
     if const { chunk_blocks::<Q>() > 1 } && !rest.is_empty() {
         let blocks = rest.len() / (Q::BYTES * TILE_ROWS);
-        unpack_chunk::<S, Q>(l, rest, blocks, &mut into);
+        unpack_chunk::<S, Q, PLAIN>(l, rest, blocks, &mut into);
     }
 }
 
 /// The next chunk of `blocks` blocks a row.
 #[inline(always)]
-fn unpack_chunk<S: Simd, Q: Tiled>(
+fn unpack_chunk<S: Simd, Q: Tiled, const PLAIN: bool>(
     l: Eight<S>,
     chunk: &[u8],
     blocks: usize,
-    into: &mut Into<'_, Q>,
+    into: &mut Into<'_, Q, PLAIN>,
 ) {
     let planes = Planes::<Q>::of(chunk, blocks);
     for b in 0..blocks {
@@ -225,14 +224,20 @@ fn unpack_chunk<S: Simd, Q: Tiled>(
 }
 
 /// A panel that takes the groups of a format.
-struct Into<'a, Q>(&'a mut Panel, PhantomData<Q>);
+struct Into<'a, Q, const PLAIN: bool>(&'a mut Panel, PhantomData<Q>);
 
-impl<S: Simd, Q: Tiled> Sink<Eight<S>> for Into<'_, Q> {
+impl<S: Simd, Q: Tiled, const PLAIN: bool> Sink<Eight<S>> for Into<'_, Q, PLAIN> {
     #[inline(always)]
     fn take(&mut self, l: Eight<S>, g: usize, group: Group<Eight<S>>) {
         let s = l.s();
         let i = (self.0.first + g) % DEEP;
-        s.store_codes(&group.codes, &mut self.0.codes[i]);
+        if PLAIN {
+            for (code, out) in group.codes.into_iter().zip(&mut self.0.codes[i]) {
+                s.store_b(code, out);
+            }
+        } else {
+            s.store_codes(&group.codes, &mut self.0.codes[i]);
+        }
         s.store(group.d[0], &mut self.0.low[i].d);
         if Q::HALVES {
             s.store(group.d[1], &mut self.0.high[i].d);

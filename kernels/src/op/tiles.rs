@@ -15,7 +15,9 @@ use crate::Isa;
 use crate::lanes::Lanes;
 use crate::quant::Tiled;
 use crate::simd::{Simd, SimdOp, each};
-use crate::tile::{Codes, Group, Planes, Sink, TILE_ROWS, chunk_blocks, chunk_bytes};
+use crate::tile::{
+    Codes, Group, Planes, Sink, SixBits, TILE_ROWS, Word, chunk_blocks, chunk_bytes, nibbles,
+};
 
 /// Most tokens that multiply a group while it is in registers.
 pub(crate) const FEW: usize = 4;
@@ -63,29 +65,47 @@ fn few<Q: Tiled, const T: usize>(
 /// A group times one token.
 #[inline(always)]
 fn step<L: Lanes, Q: Tiled>(l: L, group: &Group<L>, g: usize, act: &Act<'_>, acc: L::F) -> L::F {
-    let (a, _) = act.q[g].as_chunks::<4>();
-    let Some(a) = a.first_chunk::<8>() else {
-        unreachable!("32 activations are eight times four")
-    };
-    let (sums, act_sums) = if Q::HALVES {
+    let a = steps(&act.q[g]);
+    let sums = if Q::HALVES {
         let ([low, high], [a_low, a_high]) = (split(&group.codes), split(a));
         let [of_low, of_high] = each!(2, |i| start::<L, Q>(l, act.q16, 2 * g + i));
         let low = rows::<L, Q, 4>(l, low, a_low, of_low);
         let high = rows::<L, Q, 4>(l, high, a_high, of_high);
-        (
-            [l.to_f(low), l.to_f(high)],
-            [act.s16[2 * g], act.s16[2 * g + 1]],
-        )
+        [l.to_f(low), l.to_f(high)]
     } else {
-        let sum = l.to_f(rows::<L, Q, 8>(
-            l,
-            &group.codes,
-            a,
-            start::<L, Q>(l, act.q32, g),
-        ));
-        ([sum; 2], [act.s32[g], 0.0])
+        let of_all = start::<L, Q>(l, act.q32, g);
+        [l.to_f(rows::<L, Q, 8>(l, &group.codes, a, of_all)); 2]
     };
-    add::<L, Q>(l, sums, group.d, group.m, act.d[g], act_sums, acc)
+    scaled::<L, Q>(l, sums, (group.d, group.m), g, act, acc)
+}
+
+/// `acc` plus the `sums` of a group's products, scaled by its `d` and `m` and by the token's.
+#[inline(always)]
+fn scaled<L: Lanes, Q: Tiled>(
+    l: L,
+    sums: [L::F; 2],
+    (d, m): ([L::F; 2], [L::F; 2]),
+    g: usize,
+    act: &Act<'_>,
+    acc: L::F,
+) -> L::F {
+    let act_sums = if !Q::MIN {
+        [0.0; 2]
+    } else if Q::HALVES {
+        [act.s16[2 * g], act.s16[2 * g + 1]]
+    } else {
+        [act.s32[g], 0.0]
+    };
+    add::<L, Q>(l, sums, d, m, act.d[g], act_sums, acc)
+}
+
+/// The activations of a group, as four of each step.
+#[inline(always)]
+fn steps(q: &[i8; 32]) -> &[[i8; 4]; 8] {
+    match q.as_chunks().0.first_chunk() {
+        Some(steps) => steps,
+        None => unreachable!("32 activations are eight times four"),
+    }
 }
 
 /// How often the sum of activations is in a sum of codes times activations, and should not be.
@@ -188,13 +208,13 @@ impl<Q: Tiled, const T: usize> SimdOp for Few<'_, Q, T> {
             let rest = chunks.remainder();
             let mut first = 0;
             for chunk in chunks {
-                let acts = Act::cut(&acts, first, n);
+                let acts = cut::<S::Lanes, Q, T>(&acts, first, n);
                 multiply_chunk::<S, Q, T>(s, chunk, const { chunk_blocks::<Q>() }, &acts, &mut acc);
                 first += n;
             }
             if const { chunk_blocks::<Q>() > 1 } && !rest.is_empty() {
                 let blocks = rest.len() / (Q::BYTES * TILE_ROWS);
-                let acts = Act::cut(&acts, first, blocks * (Q::BLOCK / 32));
+                let acts = cut::<S::Lanes, Q, T>(&acts, first, blocks * (Q::BLOCK / 32));
                 multiply_chunk::<S, Q, T>(s, rest, blocks, &acts, &mut acc);
             }
             for (part, acc) in acc.iter().take(S::PARTS).enumerate() {
@@ -209,8 +229,35 @@ impl<Q: Tiled, const T: usize> SimdOp for Few<'_, Q, T> {
     }
 }
 
+/// `n` groups of each from `first` on, of what [`step`] reads: a chunk's lengths are checked once, and only these.
+#[inline(always)]
+fn cut<'a, L: Lanes, Q: Tiled, const T: usize>(
+    acts: &[Act<'a>; T],
+    first: usize,
+    n: usize,
+) -> [Act<'a>; T] {
+    let mut out = *acts;
+    let sums = const { offset::<L, Q>() != 0 };
+    for a in &mut out {
+        a.q = &a.q[first..][..n];
+        a.d = &a.d[first..][..n];
+        if Q::HALVES && Q::MIN {
+            a.s16 = &a.s16[2 * first..][..2 * n];
+        } else if Q::MIN {
+            a.s32 = &a.s32[first..][..n];
+        }
+        if Q::HALVES && sums {
+            a.q16 = &a.q16[2 * first..][..2 * n];
+        } else if sums {
+            a.q32 = &a.q32[first..][..n];
+        }
+    }
+    out
+}
+
 /// Whether weights are asked for ahead. Loads of whole lines in order are faster alone: on Zen 4 `Q4_0` comes from memory at 31 GB/s a
-/// core, and at 24 GB/s when it is asked for; but `Q6_K`, which goes back for its high bits, at 15 GB/s, and 25 GB/s.
+/// core, and at 24 GB/s when it is asked for; but `Q6_K`, which goes back for its high bits, at 15 GB/s, and 25 GB/s. A Cortex-A76 loads
+/// 14.9 of the 17.1 GB/s of a Raspberry Pi 5 in order without asking (sbc-bench); of other Arm cores this is not measured.
 const fn asks<S: Simd, Q: Tiled>() -> bool {
     S::PARTS > 1 || !Q::ONCE
 }
@@ -249,17 +296,62 @@ struct Running<'a, L: Lanes, Q, const T: usize> {
     format: PhantomData<Q>,
 }
 
-impl<L: Lanes, Q: Tiled, const T: usize> Sink<L> for Running<'_, L, Q, T> {
+impl<L: Lanes, Q: Tiled, const T: usize> Running<'_, L, Q, T> {
+    /// Asks for group `g`'s share of what is ahead.
     #[inline(always)]
-    fn take(&mut self, l: L, g: usize, group: Group<L>) {
+    fn ask(&self, l: L, g: usize) {
         if let Some(chunk) = self.chunk {
             let bytes = const { chunk_bytes::<Q>() / (chunk_blocks::<Q>() * Q::BLOCK / 32) };
+            if L::FROM_WORDS {
+                // So many instructions less that it may ask for a line twice.
+                for line in 0..const { chunk_bytes::<Q>() * 32 / (chunk_blocks::<Q>() * Q::BLOCK) }
+                    .div_ceil(LINE)
+                {
+                    l.prefetch(chunk, AHEAD + g * bytes + line * LINE);
+                }
+                return;
+            }
             for line in g * bytes / LINE..(g + 1) * bytes / LINE {
                 l.prefetch(chunk, AHEAD + line * LINE);
             }
         }
+    }
+}
+
+impl<L: Lanes, Q: Tiled, const T: usize> Sink<L> for Running<'_, L, Q, T> {
+    #[inline(always)]
+    fn take(&mut self, l: L, g: usize, group: Group<L>) {
+        self.ask(l, g);
         for t in 0..T {
             self.acc[t] = step::<L, Q>(l, &group, g, &self.acts[t], self.acc[t]);
         }
+    }
+
+    #[inline(always)]
+    fn take_nibbles(&mut self, l: L, g: usize, words: &[Word; 4], d: L::F, m: L::F) {
+        if T > 1 || Q::HALVES || !L::FROM_WORDS {
+            return self.take(l, g, Group::new(nibbles(l, words), d, m));
+        }
+        self.ask(l, g);
+        let act = &self.acts[0];
+        let of_all = start::<L, Q>(l, act.q32, g);
+        let sum = l.to_f(l.nibbles_rows(words, steps(&act.q[g]), of_all));
+        self.acc[0] = scaled::<L, Q>(l, [sum; 2], ([d; 2], [m; 2]), g, act, self.acc[0]);
+    }
+
+    #[inline(always)]
+    fn take_six<const K: usize>(&mut self, l: L, g: usize, words: SixBits<'_, 8>, d: [L::F; 2]) {
+        if T > 1 || !Q::HALVES || !L::FROM_WORDS {
+            let codes = words.codes::<_, K>(l);
+            return self.take(l, g, Group { codes, d, m: d });
+        }
+        self.ask(l, g);
+        let act = &self.acts[0];
+        let (words, a) = (words.halves(), split(steps(&act.q[g])));
+        let sums = each!(2, |i| {
+            let of_half = start::<L, Q>(l, act.q16, 2 * g + i);
+            l.to_f(l.six_rows::<K>(words[i], a[i], of_half))
+        });
+        self.acc[0] = scaled::<L, Q>(l, sums, (d, d), g, act, self.acc[0]);
     }
 }

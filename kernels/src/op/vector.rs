@@ -1,4 +1,4 @@
-//! Plain vector arithmetic: add, scaled add, inner product, conversion to f16; and how every operation treats lengths that are not
+//! Plain vector arithmetic: add, scaled add, inner product, conversion to and from f16; and how every operation treats lengths that are not
 //! whole eights.
 
 use crate::Isa;
@@ -120,5 +120,35 @@ impl SimdOp for StoreF16<'_> {
         let mut last = [0; 8];
         s.store_f16(s.load(&padded(x_tail, 0.0)), &mut last);
         out_tail.copy_from_slice(&last[..out_tail.len()]);
+    }
+}
+
+/// The f32 of f16 bits.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn load_f16(isa: Isa, x: &[u16], out: &mut [f32]) {
+    assert_eq!(x.len(), out.len(), "load_f16: lengths");
+    isa.dispatch(LoadF16 { x, out });
+}
+
+struct LoadF16<'a> {
+    x: &'a [u16],
+    out: &'a mut [f32],
+}
+
+impl SimdOp for LoadF16<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, s: S) {
+        let (x, x_tail) = self.x.as_chunks::<8>();
+        let (out, out_tail) = self.out.as_chunks_mut::<8>();
+        for (x, out) in x.iter().zip(out) {
+            s.store(s.load_f16(x), out);
+        }
+        for (x, out) in x_tail.iter().zip(out_tail) {
+            *out = s.f16(*x);
+        }
     }
 }

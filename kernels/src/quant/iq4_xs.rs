@@ -114,6 +114,7 @@ impl Tiled for Iq4Xs {
     const HALVES: bool = false;
     const MIN: bool = false;
     const ABOVE: u8 = 0;
+    const RANGE: (i32, i32) = (-127, 113);
     const ONCE: bool = true;
 
     #[inline(always)]

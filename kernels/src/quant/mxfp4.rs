@@ -139,6 +139,7 @@ impl Tiled for Mxfp4 {
     const HALVES: bool = false;
     const MIN: bool = false;
     const ABOVE: u8 = 12;
+    const RANGE: (i32, i32) = (-12, 12);
     const ONCE: bool = true;
 
     #[inline(always)]

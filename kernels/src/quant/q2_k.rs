@@ -81,8 +81,8 @@ impl Quant for Q2K {
             let bytes: &[u8; 16] = field(block, SCALES);
             let scales = s.scales(&bytes.map(|v| (v & 15).cast_signed()));
             let lows = bytes.map(|v| v >> 4);
-            let offset =
-                split(&lows).map(|x| s.mul(s.widen_u8(x), s.splat(-s.f16(u16_at(block, DMIN)))));
+            let (lows, dmin) = (split(&lows), s.splat(-s.f16(u16_at(block, DMIN))));
+            let offset = each!(2, |i| s.mul(s.widen_u8(lows[i]), dmin));
             let mut factors = [[0.0; 8]; T];
             for t in 0..T {
                 factors[t] = products(s, s.splat(d), &acts[t].d[i]);
@@ -120,6 +120,7 @@ impl Tiled for Q2K {
     const HALVES: bool = true;
     const MIN: bool = true;
     const ABOVE: u8 = 0;
+    const RANGE: (i32, i32) = (0, 3);
     const ONCE: bool = false;
 
     #[inline(always)]

@@ -108,7 +108,8 @@ impl Quant for Q3K {
             let d = s.f16(u16_at(block, D));
             let bytes = scales(block);
             let scales = s.scales(&bytes);
-            let offset = split(&bytes).map(|x| s.mul(s.widen_i8(x), s.splat(-4.0 * d)));
+            let bytes = split(&bytes);
+            let offset = each!(2, |i| s.mul(s.widen_i8(bytes[i]), s.splat(-4.0 * d)));
             let mut factors = [[0.0; 8]; T];
             for t in 0..T {
                 factors[t] = products(s, s.splat(d), &acts[t].d[i]);
@@ -148,6 +149,7 @@ impl Tiled for Q3K {
     const HALVES: bool = true;
     const MIN: bool = false;
     const ABOVE: u8 = 4;
+    const RANGE: (i32, i32) = (-4, 3);
     const ONCE: bool = false;
 
     #[inline(always)]

@@ -12,7 +12,7 @@ use super::{Quant, Tiled};
 use crate::lanes::Lanes;
 use crate::op::acts::Act;
 use crate::simd::Simd;
-use crate::tile::{Codes, Field, Group, Planes, Sink, nibbles};
+use crate::tile::{Codes, Field, Planes, Sink};
 
 /// See the head of this file.
 pub(crate) struct Q4_0;
@@ -71,11 +71,12 @@ impl Tiled for Q4_0 {
     const HALVES: bool = false;
     const MIN: bool = false;
     const ABOVE: u8 = 8;
+    const RANGE: (i32, i32) = (-8, 7);
     const ONCE: bool = true;
 
     #[inline(always)]
     fn groups<L: Lanes>(l: L, planes: &Planes<'_, Self>, b: usize, sink: &mut impl Sink<L>) {
         let d = l.half_f(planes.half(b, 0));
-        sink.take(l, b, Group::symmetric(nibbles(l, planes.words(b, 1, 0)), d));
+        sink.take_nibbles(l, b, planes.words(b, 1, 0), d, d);
     }
 }

@@ -78,6 +78,7 @@ impl Tiled for Q4_1 {
     const HALVES: bool = false;
     const MIN: bool = true;
     const ABOVE: u8 = 0;
+    const RANGE: (i32, i32) = (0, 15);
     const ONCE: bool = true;
 
     #[inline(always)]

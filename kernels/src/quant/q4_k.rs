@@ -114,6 +114,7 @@ impl Tiled for Q4K {
     const HALVES: bool = false;
     const MIN: bool = true;
     const ABOVE: u8 = 0;
+    const RANGE: (i32, i32) = (0, 15);
     const ONCE: bool = true;
 
     #[inline(always)]

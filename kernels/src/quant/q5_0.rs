@@ -74,6 +74,7 @@ impl Tiled for Q5_0 {
     const HALVES: bool = false;
     const MIN: bool = false;
     const ABOVE: u8 = 16;
+    const RANGE: (i32, i32) = (-16, 15);
     const ONCE: bool = true;
 
     #[inline(always)]

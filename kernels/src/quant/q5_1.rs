@@ -86,6 +86,7 @@ impl Tiled for Q5_1 {
     const HALVES: bool = false;
     const MIN: bool = true;
     const ABOVE: u8 = 0;
+    const RANGE: (i32, i32) = (0, 31);
     const ONCE: bool = true;
 
     #[inline(always)]

@@ -17,7 +17,7 @@ use super::{Quant, Tiled};
 use crate::lanes::Lanes;
 use crate::op::acts::Act;
 use crate::simd::{Simd, each, unrolled};
-use crate::tile::{Codes, Field, Group, Planes, Sink};
+use crate::tile::{Codes, Field, Planes, Sink, SixBits};
 
 /// See the head of this file.
 pub(crate) struct Q6K;
@@ -134,32 +134,26 @@ impl Tiled for Q6K {
     const HALVES: bool = true;
     const MIN: bool = false;
     const ABOVE: u8 = 32;
+    const RANGE: (i32, i32) = (-32, 31);
     const ONCE: bool = false;
 
     #[inline(always)]
     fn groups<L: Lanes>(l: L, planes: &Planes<'_, Self>, b: usize, sink: &mut impl Sink<L>) {
         let d = l.half_f(planes.half(b, 0));
         let scales = planes.words::<4>(b, 1, 0);
-        let (low, high) = (l.splat_b(15), l.splat_b(0x30));
         for h in 0..2 {
-            let qh = planes.words::<8>(b, 3 + 3 * h, 0);
+            let high = planes.words::<8>(b, 3 + 3 * h, 0);
             unrolled!(k in [0, 1, 2, 3] {
-                let ql = planes.words::<8>(b, 2 + 3 * h + k % 2 * 2, 0);
-                let codes = each!(8, |w| {
-                    let x = l.word(&ql[w]);
-                    let four = if k < 2 { l.and(x, low) } else { l.shr::<4>(x) };
-                    let x = l.word(&qh[w]);
-                    let two = match k {
-                        0 => l.shl::<4>(x),
-                        1 => l.shl::<2>(x),
-                        2 => x,
-                        _ => l.shr::<2>(x),
-                    };
-                    l.or(four, l.and(two, high))
-                });
+                let low = planes.words::<8>(b, 2 + 3 * h + k % 2 * 2, 0);
                 let word = l.word_n(&scales[2 * h + k / 2]);
                 let d = each!(2, |i| l.mul(d, l.byte_n(word, (k % 2 * 2 + i) as u32)));
-                sink.take(l, 8 * b + 4 * h + k, Group { codes, d, m: d });
+                let (g, words) = (8 * b + 4 * h + k, SixBits { low, high });
+                match k {
+                    0 => sink.take_six::<0>(l, g, words, d),
+                    1 => sink.take_six::<1>(l, g, words, d),
+                    2 => sink.take_six::<2>(l, g, words, d),
+                    _ => sink.take_six::<3>(l, g, words, d),
+                }
             });
         }
     }

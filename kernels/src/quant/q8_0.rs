@@ -72,6 +72,7 @@ impl Tiled for Q8_0 {
     const HALVES: bool = false;
     const MIN: bool = false;
     const ABOVE: u8 = 0;
+    const RANGE: (i32, i32) = (-128, 127);
     const ONCE: bool = true;
 
     #[inline(always)]

@@ -7,10 +7,10 @@ use std::time::SystemTime;
 use wattle::bench::Bench;
 use wattle::generate::{Session, SessionOptions};
 use wattle::load::LoadOptions;
+use wattle::meter::energy::{Idle, Meter, Timing};
 use wattle::meter::export::Report;
 use wattle::meter::record::{Origin, Setup, Subject, Test};
 use wattle::meter::{Against, Record, Roofline, Samples, Way, read_gbps, rfc3339};
-use wattle::model::CacheType;
 use wattle::{Model, Result, demo, os};
 
 use super::super::interrupt::Answering;
@@ -26,6 +26,12 @@ pub(super) struct Bencher<'a> {
     pub(super) report: Report,
     pub(super) out: &'a mut dyn Write,
     pub(super) answering: Answering<'a>,
+    /// What measures power, if anything does.
+    pub(super) meter: Option<&'a Meter>,
+    /// The power at rest with the present model, if asked for.
+    pub(super) idle: Option<Idle>,
+    /// What was reported, for a plot.
+    pub(super) records: Vec<Record>,
 }
 
 /// What the tests of one setup have in common.
@@ -47,12 +53,14 @@ impl Bencher<'_> {
             os::confine(&plan.cores);
             let options = LoadOptions {
                 no_repack: plan.args.no_repack,
+                coarse: plan.args.coarse,
                 pack_cache: plan.args.pack_cache.clone(),
                 ..LoadOptions::default()
             };
             let mut model = load(path, &options)?;
             let origin = subject::origin(&model);
             let subject = subject::subject(name, &model)?;
+            self.idle = self.at_rest();
             for asked in &plan.setups {
                 os::confine(&plan.cores);
                 model.set_threads(asked.threads)?;
@@ -66,10 +74,7 @@ impl Bencher<'_> {
                         batch: asked.batch,
                         ubatch: asked.ubatch,
                         threads: model.pool().threads(),
-                        cache: match plan.cache() {
-                            CacheType::F16 => "f16",
-                            CacheType::F32 => "f32",
-                        },
+                        cache: plan.cache().name(),
                     },
                 };
                 for &test in &plan.tests {
@@ -78,7 +83,8 @@ impl Bencher<'_> {
                     let record = self.one(&common, test, &shown)?;
                     drop(shown);
                     if let Some(record) = record {
-                        written(self.report.record(record, self.out))?;
+                        written(self.report.record(record.clone(), self.out))?;
+                        self.records.push(record);
                     }
                     if self.answering.is_over() {
                         return Ok(false);
@@ -110,6 +116,7 @@ impl Bencher<'_> {
         let time = rfc3339(SystemTime::now());
         let mut bench = Bench::new(Session::new(model, &options)?, setup.batch);
         let mut samples = Samples::new(test.tokens());
+        let mut timings: Vec<Timing> = Vec::new();
         let mut against = self.plan.rival.as_ref().map(nothing_yet);
         let mut go_on = || self.answering.go_on();
         for repetition in 1..=args.repetitions {
@@ -121,10 +128,15 @@ impl Bencher<'_> {
                 }
             }
             shown.say(&format!("repetition {repetition} of {}", args.repetitions));
-            let Some(time) = bench.repetition(test, &mut go_on)? else {
+            bench.prepare(test.depth, &mut go_on)?;
+            self.mark();
+            let Some(timing) = bench.repetition(test, &mut go_on)? else {
                 break;
             };
+            self.mark();
+            let time = timing.end.duration_since(timing.begin);
             samples.push(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+            timings.push(timing);
             if let (Some(rival), Some(against)) = (&self.plan.rival, &mut against) {
                 for way in &mut against.ways {
                     let fa = way.flash_attn;
@@ -146,6 +158,7 @@ impl Bencher<'_> {
         if samples.ns().is_empty() {
             return Ok(None);
         }
+        let energy = self.meter.map(|meter| meter.energy(&timings, self.idle));
         shown.say("reading memory");
         let roofline = before.zip(memory()?);
         Ok(Some(Record {
@@ -160,8 +173,31 @@ impl Bencher<'_> {
                 before_gbps,
                 after_gbps,
             }),
+            energy: energy.transpose()?,
             against,
         }))
+    }
+
+    /// An edge of what is timed.
+    fn mark(&self) {
+        if let Some(meter) = self.meter {
+            meter.mark();
+        }
+    }
+
+    /// The power at rest, with the model in memory, if asked for.
+    fn at_rest(&self) -> Option<Idle> {
+        let (meter, seconds) = (self.meter?, self.plan.args.idle?);
+        let shown = progress::Spinner::still(self.plan.args.progress);
+        shown.say(format!("power at rest, {seconds:.0} s"));
+        let idle = meter.idle(seconds, &mut || self.answering.go_on());
+        drop(shown);
+        if idle.is_none() && !self.answering.is_over() {
+            say(format_args!(
+                "wattle bench: the sensor did not tell the power at rest: no net figures"
+            ));
+        }
+        idle
     }
 }
 

@@ -77,8 +77,9 @@ impl<'a> Plan<'a> {
         Columns {
             batch: other(BATCH, |asked| asked.batch),
             ubatch: other(UBATCH, |asked| asked.ubatch),
-            cache: self.cache() != CacheType::F16,
+            cache: self.cache() != CacheType::default(),
             against: self.rival.is_some(),
+            ..Columns::default()
         }
     }
 

@@ -7,7 +7,10 @@ use core::fmt::Write;
 
 use wattle::error::counted;
 use wattle::gguf::{Array, Value};
+use wattle::model::CacheType;
 
+use super::super::table::Side::{Left, Right};
+use super::super::table::table;
 use super::report::Report;
 
 /// Columns that a string or an array may take.
@@ -111,14 +114,19 @@ fn costs(report: &Report<'_>, out: &mut String) -> core::fmt::Result {
     if let Some(memory) = report.memory {
         writeln!(
             out,
-            "Memory for {}: {} = {} weights + {} cache ({}, f16, {} a token)",
+            "Memory for {}: {} = {} weights + {} cache ({}, {}, {} a token)",
             counted(memory.context, "token"),
             bytes(memory.bytes),
             bytes(memory.weight_bytes),
             bytes(memory.cache_bytes),
             memory.cache,
+            CacheType::default().name(),
             bytes(memory.cache_bytes_per_token),
         )?;
+        let types = memory
+            .types
+            .map(|t| format!("{} {}", t.name, bytes(t.cache_bytes)));
+        writeln!(out, "The cache by its type (-ctk): {}", types.join(", "))?;
     }
     if let Some(longest) = report.context_length {
         let longest = counted(longest, "token");
@@ -182,42 +190,6 @@ fn list(array: &Array) -> String {
         shown.push_str(&next);
     }
     shown
-}
-
-/// How a column stands.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Left,
-    Right,
-}
-use Side::{Left, Right};
-
-/// Writes rows, under a row of names if there is one, with columns as wide as their widest cell.
-fn table<const N: usize>(
-    out: &mut String,
-    head: Option<[&str; N]>,
-    rows: impl Iterator<Item = [String; N]>,
-    sides: [Side; N],
-) -> core::fmt::Result {
-    let head = head.map(|names| names.map(str::to_owned));
-    let rows: Vec<[String; N]> = head.into_iter().chain(rows).collect();
-    let mut widths = [0; N];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    for row in &rows {
-        let mut line = String::new();
-        for ((cell, width), side) in row.iter().zip(widths).zip(sides) {
-            match side {
-                Left => write!(line, "  {cell:<width$}")?,
-                Right => write!(line, "  {cell:>width$}")?,
-            }
-        }
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    Ok(())
 }
 
 /// A size with three digits or so: `98.4 MB` (10^6 bytes).

@@ -6,15 +6,19 @@
 //! - layers that predict further tokens (MTP: the last `nextn_predict_layers` blocks), which are not run;
 //! - `attn_kv_b` beside `attn_k_b` and `attn_v_b`, which hold the same weights once more.
 //!
-//! **Cache**, in f16: latent attention keeps `kv_lora_rank + rope.dimension_count` numbers a token and layer; other
-//! attention keeps `head_count_kv * (key_length + value_length)`. Layers with no key-value head (linear attention) keep
-//! nothing that grows.
+//! `attn_kv_b` alone counts as it is held once it is split at load ([`split_bytes`]), here and in memory.
+//!
+//! **Cache**: latent attention keeps `kv_lora_rank + rope.dimension_count` numbers a token and layer; other attention keeps
+//! `head_count_kv * (key_length + value_length)`. Sparse attention keeps `attention.indexer.key_length` more in a context of more than
+//! `attention.indexer.top_k` tokens. Layers with no key-value head (linear attention) keep nothing that grows.
+//! What a number takes is told by the type of the cache.
+//!
+//! It has more than 400 lines with its tests, which need files of many keys.
 
 use serde::Serialize;
 use wattle::gguf::{Gguf, Metadata, TensorInfo};
-
-/// Bytes of a number in the cache.
-const F16_BYTES: u64 = 2;
+use wattle::model::{CacheType, split_bytes};
+use wattle_kernels::Format;
 
 /// What decoding one token reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -33,6 +37,17 @@ pub(super) struct Memory {
     pub(super) cache_bytes: u64,
     pub(super) weight_bytes: u64,
     pub(super) bytes: u64,
+    /// The cache in each type.
+    pub(super) types: [InType; CacheType::ALL.len()],
+}
+
+/// The cache in one type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct InType {
+    #[serde(rename = "type")]
+    pub(super) name: &'static str,
+    pub(super) cache_bytes_per_token: u64,
+    pub(super) cache_bytes: u64,
 }
 
 /// The keys of the model's architecture. A key that cannot be used counts as absent and leaves a note.
@@ -90,6 +105,17 @@ impl<'a> Keys<'a> {
         })
     }
 
+    /// Heads of latent attention, and the dimensions of a head's key that do not rotate.
+    fn latent_heads(&mut self) -> Option<[u64; 2]> {
+        self.number("attention.kv_lora_rank")?;
+        let heads = self.numbers("attention.head_count")?;
+        let heads = heads.into_iter().find(|&n| n > 0)?;
+        let key = self.number("attention.key_length_mla");
+        let key = key.or_else(|| self.number("attention.key_length"))?;
+        let nope = key.checked_sub(self.number("rope.dimension_count")?)?;
+        Some([heads.into(), nope])
+    }
+
     /// Layers that every token passes.
     fn layers(&mut self) -> Option<u64> {
         let blocks = self.number("block_count")?;
@@ -104,6 +130,7 @@ pub(super) fn token(model: &Gguf, keys: &mut Keys<'_>) -> Option<Token> {
     let experts = keys.number("expert_count").unwrap_or(0);
     let used = keys.number("expert_used_count").unwrap_or(experts);
     let tied = model.tensor("output.weight").is_none();
+    let latent = keys.latent_heads();
     let mut token = Token {
         bytes: 0,
         parameters: 0,
@@ -120,7 +147,7 @@ pub(super) fn token(model: &Gguf, keys: &mut Keys<'_>) -> Option<Token> {
             (1, 1)
         };
         let part = |n: u64| (n / of.max(1)).saturating_mul(count);
-        token.bytes = token.bytes.saturating_add(part(tensor.n_bytes()));
+        token.bytes = token.bytes.saturating_add(part(held_bytes(tensor, latent)));
         token.parameters = token.parameters.saturating_add(part(tensor.elements()));
     }
     Some(token).filter(|token| token.parameters > 0)
@@ -129,9 +156,28 @@ pub(super) fn token(model: &Gguf, keys: &mut Keys<'_>) -> Option<Token> {
 /// What a context of so many tokens needs; `None` when the keys do not say.
 pub(super) fn memory(model: &Gguf, keys: &mut Keys<'_>, context: u64) -> Option<Memory> {
     let layers = keys.layers()?;
-    let (cache, cache_bytes_per_token) = cache(keys, layers)?;
+    let (cache, row) = cache(keys, layers, context)?;
     let run = model.tensors().iter().filter(|t| is_run(t, layers));
-    let weight_bytes = run.map(TensorInfo::n_bytes).fold(0, u64::saturating_add);
+    let latent = keys.latent_heads();
+    let weight_bytes = run.map(|tensor| match is_copy(model, tensor) {
+        true => tensor.n_bytes(),
+        false => held_bytes(tensor, latent),
+    });
+    let weight_bytes = weight_bytes.fold(0, u64::saturating_add);
+    let of = |kind: CacheType| row.bytes(kind);
+    let mut types = [InType {
+        name: "",
+        cache_bytes_per_token: 0,
+        cache_bytes: 0,
+    }; CacheType::ALL.len()];
+    for (out, &kind) in types.iter_mut().zip(CacheType::ALL) {
+        *out = InType {
+            name: kind.name(),
+            cache_bytes_per_token: of(kind),
+            cache_bytes: of(kind).saturating_mul(context),
+        };
+    }
+    let cache_bytes_per_token = of(CacheType::default());
     let cache_bytes = cache_bytes_per_token.saturating_mul(context);
     Some(Memory {
         context,
@@ -140,19 +186,64 @@ pub(super) fn memory(model: &Gguf, keys: &mut Keys<'_>, context: u64) -> Option<
         cache_bytes,
         weight_bytes,
         bytes: weight_bytes.saturating_add(cache_bytes),
+        types,
     })
 }
 
-/// Kind of the cache, and its bytes for a token.
-fn cache(keys: &mut Keys<'_>, layers: u64) -> Option<(&'static str, u64)> {
+/// What a token leaves in the cache.
+#[derive(Debug, Clone, Copy)]
+enum Row {
+    /// Latent numbers, a rotary key and what it is found by, in so many layers.
+    Latent {
+        rank: u64,
+        rope: u64,
+        index: u64,
+        layers: u64,
+    },
+    /// Numbers of keys and values, over all layers.
+    Numbers(u64),
+}
+
+impl Row {
+    /// In bytes.
+    fn bytes(self, kind: CacheType) -> u64 {
+        let size = |n: u64| usize::try_from(n).ok().filter(|n| *n < 1 << 32);
+        match self {
+            Self::Latent {
+                rank,
+                rope,
+                index,
+                layers,
+            } => size(rank).zip(size(rope)).map_or(u64::MAX, |(rank, rope)| {
+                let index = index.saturating_mul(kind.row_bytes(1) as u64);
+                let row = index.saturating_add(kind.latent_bytes(rank, rope) as u64);
+                layers.saturating_mul(row)
+            }),
+            Self::Numbers(n) => n.saturating_mul(kind.row_bytes(1) as u64),
+        }
+    }
+}
+
+/// Kind of the cache, and what it holds of a token of a context.
+fn cache(keys: &mut Keys<'_>, layers: u64, context: u64) -> Option<(&'static str, Row)> {
     let heads = keys.numbers("attention.head_count")?;
     let kv_heads = keys.numbers("attention.head_count_kv");
     let kv_heads = kv_heads.unwrap_or_else(|| heads.clone());
     if let Some(rank) = keys.number("attention.kv_lora_rank") {
         let rope = keys.number("rope.dimension_count")?;
         let layers = over_layers(&kv_heads, layers, |n| n.min(1));
-        let numbers = rank.saturating_add(rope).saturating_mul(layers);
-        return Some(("latent", numbers.saturating_mul(F16_BYTES)));
+        let index = match keys.number("attention.indexer.top_k") {
+            Some(top_k) if context > top_k => keys.number("attention.indexer.key_length"),
+            _ => None,
+        };
+        let index = index.unwrap_or(0);
+        let row = Row::Latent {
+            rank,
+            rope,
+            index,
+            layers,
+        };
+        return Some(("latent", row));
     }
     let heads = heads.into_iter().find(|&n| n > 0)?;
     let width = keys.number("embedding_length")?;
@@ -162,7 +253,7 @@ fn cache(keys: &mut Keys<'_>, layers: u64) -> Option<(&'static str, u64)> {
     let numbers = key
         .saturating_add(value)
         .saturating_mul(over_layers(&kv_heads, layers, |n| n));
-    Some(("key-value", numbers.saturating_mul(F16_BYTES)))
+    Some(("key-value", Row::Numbers(numbers)))
 }
 
 /// The sum of `f` over the layers, of one number for all layers or of one number a layer.
@@ -187,6 +278,19 @@ fn is_experts(tensor: &TensorInfo, experts: u64) -> bool {
     experts > 0 && tensor.name.contains("_exps.") && tensor.shape().last() == Some(&experts)
 }
 
+/// Bytes of a tensor as it is held after loading, in a model of so many heads and nope dimensions.
+fn held_bytes(tensor: &TensorInfo, latent: Option<[u64; 2]>) -> u64 {
+    let split = || {
+        let [heads, nope] = latent.filter(|_| tensor.name.ends_with(".attn_kv_b.weight"))?;
+        let v = (tensor.rows() / heads).checked_sub(nope)?;
+        let format = Format::from_ggml(tensor.ty.id())?;
+        let [rank, heads, nope, v] =
+            [tensor.shape()[0], heads, nope, v].map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+        split_bytes(format, rank, heads, nope, v)
+    };
+    split().map_or(tensor.n_bytes(), |bytes| bytes as u64)
+}
+
 /// Whether a tensor holds weights that two others hold too.
 fn is_copy(model: &Gguf, tensor: &TensorInfo) -> bool {
     let Some(block) = tensor.name.strip_suffix("attn_kv_b.weight") else {
@@ -197,165 +301,4 @@ fn is_copy(model: &Gguf, tensor: &TensorInfo) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use wattle::gguf::{GgmlType, Writer};
-
-    use super::*;
-
-    /// A file with these keys of `deepseek2` and these tensors of f32.
-    fn model(keys: &[(&str, u32)], tensors: &[(&str, &[u64])]) -> Gguf {
-        let mut writer = Writer::new();
-        let new = "keys and tensors are new";
-        writer.key("general.architecture", "deepseek2").expect(new);
-        for (key, value) in keys {
-            writer.key(&format!("deepseek2.{key}"), *value).expect(new);
-        }
-        for (name, dims) in tensors {
-            writer.tensor(name, dims, GgmlType::F32).expect(new);
-        }
-        let mut body = writer.start(Vec::new()).expect("memory");
-        for (_, dims) in tensors {
-            let bytes = vec![0; 4 * dims.iter().product::<u64>() as usize];
-            body.write(&bytes).expect("memory");
-        }
-        let bytes = body.finish().expect("all data");
-        Gguf::from_bytes(Path::new("test.gguf"), bytes).expect("a good file")
-    }
-
-    /// Parameters read for a token; everything is f32, so bytes are four times that.
-    fn read(keys: &[(&str, u32)], tensors: &[(&str, &[u64])]) -> Option<u64> {
-        let model = model(keys, tensors);
-        let token = token(&model, &mut Keys::new(model.metadata()))?;
-        assert_eq!(token.bytes, token.parameters * 4);
-        Some(token.parameters)
-    }
-
-    const MOE: &[(&str, u32)] = &[
-        ("block_count", 3),
-        ("nextn_predict_layers", 1),
-        ("expert_count", 8),
-        ("expert_used_count", 2),
-    ];
-
-    #[test]
-    fn a_token_reads_the_experts_that_are_used_and_one_row_of_the_embedding() {
-        let tensors: &[(&str, &[u64])] = &[
-            ("token_embd.weight", &[4, 100]),
-            ("blk.0.ffn_up.weight", &[4, 16]),
-            ("blk.1.ffn_gate_inp.weight", &[4, 8]),
-            ("blk.1.ffn_up_exps.weight", &[4, 6, 8]),
-            ("blk.1.ffn_up_exps.bias", &[6, 8]),
-            ("blk.1.ffn_up_shexp.weight", &[4, 6]),
-            // The further block is not run.
-            ("blk.2.ffn_up_exps.weight", &[4, 6, 8]),
-            ("blk.2.nextn.eh_proj.weight", &[8, 4]),
-            ("output.weight", &[4, 100]),
-        ];
-        let used = 4 + 64 + 32 + 4 * 6 * 2 + 6 * 2 + 24 + 400;
-        assert_eq!(read(MOE, tensors), Some(used));
-        // Tied: the embedding is read whole, as the output.
-        let tied = &tensors[..8];
-        assert_eq!(read(MOE, tied), Some(used - 4));
-    }
-
-    #[test]
-    fn weights_that_are_there_twice_are_read_once() {
-        let tensors: &[(&str, &[u64])] = &[
-            ("blk.0.attn_kv_b.weight", &[8, 24]),
-            ("blk.0.attn_k_b.weight", &[4, 16]),
-            ("blk.0.attn_v_b.weight", &[8, 16]),
-        ];
-        assert_eq!(read(MOE, tensors), Some(64 + 128));
-        assert_eq!(read(MOE, &tensors[..1]), Some(8 * 24), "the old layout");
-    }
-
-    #[test]
-    fn counts_of_zero_and_nonsense_divide_nothing() {
-        let experts: &[(&str, &[u64])] = &[("blk.0.ffn_up_exps.weight", &[4, 6, 8])];
-        let zero = [
-            ("block_count", 1),
-            ("expert_count", 0),
-            ("expert_used_count", 2),
-        ];
-        assert_eq!(read(&zero, experts), Some(192), "no experts: all of it");
-        let more = [
-            ("block_count", 1),
-            ("expert_count", 8),
-            ("expert_used_count", u32::MAX),
-        ];
-        assert_eq!(read(&more, experts), Some(192), "at most all experts");
-        assert_eq!(read(&[("block_count", 0)], experts), None, "no layer");
-        assert_eq!(read(&[], experts), None, "no key");
-        let empty: &[(&str, &[u64])] =
-            &[("token_embd.weight", &[4, 0]), ("output.weight", &[4, 0])];
-        assert_eq!(read(&[("block_count", 1)], empty), None, "no weights");
-    }
-
-    fn cached(keys: &[(&str, u32)]) -> Option<(&'static str, u64)> {
-        let model = model(keys, &[]);
-        let mut keys = Keys::new(model.metadata());
-        memory(&model, &mut keys, 10).map(|memory| {
-            assert_eq!(
-                memory.cache_bytes,
-                memory.cache_bytes_per_token.saturating_mul(10)
-            );
-            (memory.cache, memory.cache_bytes_per_token)
-        })
-    }
-
-    #[test]
-    fn the_cache_of_known_models() {
-        // DeepSeek-V2-Lite: 27 layers of 512 + 64; 30.4 KiB a token.
-        let latent = [
-            ("block_count", 27),
-            ("attention.head_count", 16),
-            ("attention.kv_lora_rank", 512),
-            ("rope.dimension_count", 64),
-        ];
-        assert_eq!(cached(&latent), Some(("latent", 27 * 576 * 2)));
-        // SmolLM2-135M: 30 layers of 3 heads of 64, keys and values.
-        let grouped = [
-            ("block_count", 30),
-            ("embedding_length", 576),
-            ("attention.head_count", 9),
-            ("attention.head_count_kv", 3),
-        ];
-        assert_eq!(cached(&grouped), Some(("key-value", 30 * 3 * 128 * 2)));
-        let sized = [
-            ("block_count", 2),
-            ("embedding_length", 64),
-            ("attention.head_count", 4),
-            ("attention.key_length", 24),
-            ("attention.value_length", 16),
-        ];
-        assert_eq!(cached(&sized), Some(("key-value", 2 * 4 * 40 * 2)));
-        let none = [
-            ("block_count", 2),
-            ("embedding_length", 64),
-            ("attention.head_count", 0),
-        ];
-        assert_eq!(cached(&none), None, "no heads");
-        let most = [
-            ("block_count", u32::MAX),
-            ("attention.head_count", u32::MAX),
-        ];
-        let most: Vec<_> = most
-            .into_iter()
-            .chain([
-                ("attention.kv_lora_rank", u32::MAX),
-                ("rope.dimension_count", u32::MAX),
-            ])
-            .collect();
-        assert_eq!(cached(&most), Some(("latent", u64::MAX)), "saturates");
-    }
-
-    #[test]
-    fn layers_can_differ_in_their_heads() {
-        assert_eq!(over_layers(&[0, 3, 5, 7], 3, |n| n), 8);
-        assert_eq!(over_layers(&[0, 3, 5, 7], 9, |n| n.min(1)), 3);
-        assert_eq!(over_layers(&[4], 3, |n| n), 12);
-        assert_eq!(over_layers(&[], 3, |n| n), 0);
-    }
-}
+mod tests;

@@ -32,6 +32,7 @@ fn cell(value: &Value) -> String {
         Value::Text(text) => format!("\"{}\"", text.replace('"', "\"\"")),
         Value::Integer(integer) => integer.to_string(),
         Value::Number(number) => format!("{number:.6}"),
+        Value::Words(words) => format!("\"{}\"", words.join(" ")),
         Value::Missing | Value::List(_) => String::new(),
     }
 }

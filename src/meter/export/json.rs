@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Columns, Exporter, Record, json_value};
+use super::{Columns, Exporter, Record};
 
 /// See the file head.
 #[derive(Debug, Default)]
@@ -19,11 +19,9 @@ impl Exporter for Json {
         let before = if self.some { "," } else { "" };
         self.some = true;
         let fields: Vec<String> = columns
-            .fields()
-            .map(|field| {
-                let value = json_value(&(field.get)(record));
-                format!("    \"{}\": {value}", field.name)
-            })
+            .json(record)
+            .iter()
+            .map(|(name, value)| format!("    \"{name}\": {value}"))
             .collect();
         write!(out, "{before}\n  {{\n{}\n  }}", fields.join(",\n"))
     }

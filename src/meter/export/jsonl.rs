@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Columns, Exporter, Record, json_value};
+use super::{Columns, Exporter, Record};
 
 /// See the file head.
 #[derive(Debug, Default)]
@@ -15,8 +15,9 @@ impl Exporter for Jsonl {
 
     fn record(&mut self, record: &Record, columns: Columns, out: &mut dyn Write) -> io::Result<()> {
         let fields: Vec<String> = columns
-            .fields()
-            .map(|field| format!("\"{}\": {}", field.name, json_value(&(field.get)(record))))
+            .json(record)
+            .iter()
+            .map(|(name, value)| format!("\"{name}\": {value}"))
             .collect();
         writeln!(out, "{{{}}}", fields.join(", "))
     }

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 
 use super::{Columns, Exporter, Record};
 use crate::meter::Spread;
+use crate::meter::energy::Energy;
 
 /// See the file head.
 #[derive(Debug, Default)]
@@ -72,6 +73,30 @@ const MEMORY: &[Column] = &[
     column("isa", -11, |r| r.origin.isa.into()),
 ];
 
+/// `tok/J` is gross, tokens per second per watt, with the error of repetitions and instrument where there are enough of them.
+const ENERGY: &[Column] = &[
+    column("W", 7, |r| {
+        number(r.energy.as_ref().and_then(Energy::mean_w))
+    }),
+    column("tok/J", 17, |r| {
+        or_missing(r.energy.as_ref().and_then(tok_per_j))
+    }),
+];
+const NET: Column = column("net tok/J", 9, |r| {
+    let net = r.energy.as_ref().and_then(Energy::net);
+    or_missing(net.map(|net| format!("{net:.3}")))
+});
+const SCOPE: &[Column] = &[
+    column("scope", -11, |r| {
+        or_missing(r.energy.as_ref().map(|energy| energy.source.scope))
+    }),
+    column("flags", -12, |r| {
+        let flags = r.energy.iter().flat_map(|energy| &energy.flags);
+        let names: Vec<&str> = flags.map(|flag| flag.name()).collect();
+        names.join(" ")
+    }),
+];
+
 impl Exporter for Md {
     fn begin(&mut self, columns: Columns, out: &mut dyn Write) -> io::Result<()> {
         let all = &mut self.columns;
@@ -88,6 +113,11 @@ impl Exporter for Md {
             false => all.push(RANGE),
         }
         all.extend_from_slice(MEMORY);
+        if columns.energy {
+            all.extend_from_slice(ENERGY);
+            all.extend(columns.net.then_some(NET));
+            all.extend_from_slice(SCOPE);
+        }
         row(out, all.iter().map(|c| (c.width, c.head.to_owned())))?;
         row(out, all.iter().map(|c| (c.width, rule(c.width))))
     }
@@ -102,6 +132,9 @@ impl Exporter for Md {
     fn end(&mut self, last: &Record, out: &mut dyn Write) -> io::Result<()> {
         let origin = &last.origin;
         writeln!(out, "\nbuild: {} ({})", origin.commit, origin.number)?;
+        if let Some(energy) = &last.energy {
+            energy_line(energy, out)?;
+        }
         if let Some(other) = &last.against {
             let number = or_missing(other.number);
             write!(out, "theirs: {} {} ({number})", other.program, other.commit)?;
@@ -128,6 +161,36 @@ fn row(out: &mut dyn Write, cells: impl Iterator<Item = (isize, String)>) -> io:
 fn rule(width: isize) -> String {
     let dashes = "-".repeat(width.unsigned_abs() - 1);
     format!("{dashes}{}", if width < 0 { "-" } else { ":" })
+}
+
+/// Who measured, and what that took.
+fn energy_line(energy: &Energy, out: &mut dyn Write) -> io::Result<()> {
+    let source = &energy.source;
+    write!(
+        out,
+        "energy: {} ({}, {})",
+        source.name,
+        source.scope,
+        source.method.name()
+    )?;
+    if let Some(idle) = energy.idle {
+        write!(out, ", {:.2} W at rest over {:.0} s", idle.w, idle.seconds)?;
+    }
+    let cost = energy.cost;
+    writeln!(
+        out,
+        "; a reading took {:.2} ms, reading {:.2} % of a core",
+        cost.read_s * 1e3,
+        cost.cpu_share * 1e2
+    )
+}
+
+fn tok_per_j(energy: &Energy) -> Option<String> {
+    let gross = energy.gross()?;
+    Some(match energy.plus_minus() {
+        Some(error) => format!("{gross:.3} ± {error:.3}"),
+        None => format!("{gross:.3}"),
+    })
 }
 
 fn theirs(record: &Record) -> Option<Spread> {

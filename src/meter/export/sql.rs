@@ -15,7 +15,7 @@ impl Exporter for Sql {
             .flat()
             .map(|field| {
                 let kind = match field.kind {
-                    Kind::Text | Kind::List => "TEXT",
+                    Kind::Text | Kind::List | Kind::Words => "TEXT",
                     Kind::Integer => "INTEGER",
                     Kind::Number => "REAL",
                 };
@@ -52,6 +52,7 @@ fn literal(value: &Value) -> String {
         Value::Text(text) => format!("'{}'", text.replace('\'', "''")),
         Value::Integer(integer) => integer.to_string(),
         Value::Number(number) => format!("{number:.6}"),
+        Value::Words(words) => format!("'{}'", words.join(" ")),
         Value::Missing | Value::List(_) => "NULL".into(),
     }
 }

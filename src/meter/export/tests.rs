@@ -1,7 +1,7 @@
 //! The same records in every format.
 
 use super::*;
-use crate::meter::record::tests::{compared, decode, prompt};
+use crate::meter::record::tests::{compared, decode, metered, prompt};
 
 fn written(format: Format, columns: Columns, records: &[Record]) -> String {
     let mut out = Vec::new();
@@ -18,6 +18,8 @@ const AGAINST: Columns = Columns {
     ubatch: false,
     cache: false,
     against: true,
+    energy: false,
+    net: false,
 };
 
 #[test]
@@ -33,7 +35,7 @@ fn the_table_of_llama_bench_and_more() {
         batch: true,
         ubatch: true,
         cache: true,
-        against: false,
+        ..Columns::default()
     };
     insta::assert_snapshot!(written(
         Format::Md,
@@ -55,10 +57,15 @@ fn json_has_every_field() {
     let all = read.as_array().expect("an array");
     assert_eq!(all.len(), 2);
     for record in all {
-        let names: Vec<&str> = fields(true).map(|field| field.name).collect();
+        let names = fields(true).map(|field| field.name);
+        let names: Vec<&str> = names.chain(["energy"]).collect();
         let found: Vec<&String> = record.as_object().expect("an object").keys().collect();
         assert_eq!(found, names);
     }
+    assert!(
+        all[0]["energy"].is_null(),
+        "not 0, and no object of nothing"
+    );
     assert!(all[0]["gbps"].is_null() && all[0]["ratio"].is_null());
     assert_eq!(all[1]["cpu_info"], "a \"quoted\" CPU");
     assert_eq!(all[1]["samples_ns"][1], 1_000_000_000);
@@ -93,4 +100,64 @@ fn csv_quotes_text_and_leaves_out_what_is_missing() {
 #[test]
 fn sql_makes_a_table_and_fills_it() {
     insta::assert_snapshot!(written(Format::Sql, AGAINST, &[compared()]));
+}
+
+const ENERGY: Columns = Columns {
+    batch: false,
+    ubatch: false,
+    cache: false,
+    against: false,
+    energy: true,
+    net: true,
+};
+
+#[test]
+fn the_table_with_a_sensor() {
+    insta::assert_snapshot!(written(Format::Md, ENERGY, &[prompt(), metered()]));
+}
+
+#[test]
+fn energy_is_an_object_in_json_and_columns_elsewhere() {
+    let text = written(Format::Json, ENERGY, &[prompt(), metered()]);
+    let read: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert!(read[0]["energy"].is_null());
+    let energy = &read[1]["energy"];
+    for name in [
+        "scope",
+        "source",
+        "method",
+        "window_s",
+        "samples",
+        "hz",
+        "joules",
+        "mean_w",
+        "idle_w",
+        "tok_per_j",
+        "j_per_tok",
+        "ci95",
+        "instrument_rel",
+        "flags",
+        "temp_start_c",
+        "temp_end_c",
+        "governor",
+        "freq_khz",
+    ] {
+        assert!(energy.get(name).is_some(), "{name} is missing");
+    }
+    assert_eq!(
+        (&energy["scope"], &energy["joules"]),
+        (&"board_est".into(), &120.0.into())
+    );
+    assert_eq!(
+        (&energy["tok_per_j"], &energy["net_tok_per_j"]),
+        (&0.2.into(), &0.5.into())
+    );
+    assert_eq!(
+        energy["flags"],
+        serde_json::json!(["short_window", "throttled"])
+    );
+    assert!(energy["j_per_prompt_tok"].is_null() && energy["temp_end_c"].is_null());
+    assert_eq!(energy["j_per_gen_tok"], 5.0);
+    insta::assert_snapshot!(written(Format::Csv, ENERGY, &[metered()]));
+    insta::assert_snapshot!(written(Format::Sql, ENERGY, &[prompt(), metered()]));
 }

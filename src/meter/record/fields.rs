@@ -1,6 +1,9 @@
 //! The columns of a record, each a line in a list.
+//!
+//! Those of energy are columns `energy_NAME` where a record is a row, and the fields `NAME` of an object `energy` in JSON.
 
 use super::Record;
+use crate::meter::energy::Energy;
 use crate::meter::{Against, Spread};
 
 /// The value of a field.
@@ -16,6 +19,8 @@ pub enum Value {
     Number(f64),
     /// Several values; only JSON has them.
     List(Vec<Value>),
+    /// A few words: a list in JSON, words with spaces between in a column.
+    Words(Vec<&'static str>),
 }
 
 /// What the values of a field are.
@@ -29,6 +34,8 @@ pub enum Kind {
     Number,
     /// [`Value::List`]
     List,
+    /// [`Value::Words`]
+    Words,
 }
 
 /// A column.
@@ -47,6 +54,14 @@ pub fn fields(against: bool) -> impl Iterator<Item = &'static Field> {
     let more = if against { AGAINST } else { &[] };
     FIELDS.iter().chain(more)
 }
+
+/// The columns of energy, with [`ENERGY_PREFIX`] before their names.
+pub fn energy_fields() -> &'static [Field] {
+    ENERGY
+}
+
+/// What the names of the columns of energy begin with.
+pub const ENERGY_PREFIX: &str = "energy_";
 
 macro_rules! fields {
     ($($list:ident { $($name:ident: $kind:ident = $get:expr,)+ })+) => {
@@ -98,6 +113,38 @@ fields! {
         samples_ns: List = |r| r.samples.ns().to_vec(),
         samples_ts: List = |r| r.samples.rates(),
     }
+    ENERGY {
+        energy_scope: Text = |r| energy(r, |e| e.source.scope.name().to_owned()),
+        energy_source: Text = |r| energy(r, |e| e.source.name.clone()),
+        energy_method: Text = |r| energy(r, |e| e.source.method.name().to_owned()),
+        energy_window_s: Number = |r| energy(r, |e| e.all.window.seconds),
+        energy_samples: Integer = |r| energy(r, |e| e.all.window.samples as u64),
+        energy_hz: Number = |r| r.energy.as_ref()?.hz(),
+        energy_gap_s: Number = |r| energy(r, |e| e.all.window.gap_s),
+        energy_joules: Number = |r| r.energy.as_ref()?.joules(),
+        energy_mean_w: Number = |r| r.energy.as_ref()?.mean_w(),
+        energy_idle_w: Number = |r| Some(r.energy.as_ref()?.idle?.w),
+        energy_idle_s: Number = |r| Some(r.energy.as_ref()?.idle?.seconds),
+        energy_tok_per_j: Number = |r| r.energy.as_ref()?.gross(),
+        energy_j_per_tok: Number = |r| r.energy.as_ref()?.all.j_per_tok(),
+        energy_j_per_prompt_tok: Number = |r| r.energy.as_ref()?.prompt?.j_per_tok(),
+        energy_j_per_gen_tok: Number = |r| r.energy.as_ref()?.generated?.j_per_tok(),
+        energy_net_joules: Number = |r| r.energy.as_ref()?.net_joules(),
+        energy_net_tok_per_j: Number = |r| r.energy.as_ref()?.net(),
+        energy_ci95: Number = |r| r.energy.as_ref()?.ci95(),
+        energy_instrument_rel: Number = |r| r.energy.as_ref()?.instrument_rel(),
+        energy_plus_minus: Number = |r| r.energy.as_ref()?.plus_minus(),
+        energy_flags: Words = |r| energy(r, |e| {
+            Value::Words(e.flags.iter().map(|flag| flag.name()).collect())
+        }),
+        energy_temp_start_c: Number = |r| r.energy.as_ref()?.conditions.temp_start_c,
+        energy_temp_end_c: Number = |r| r.energy.as_ref()?.conditions.temp_end_c,
+        energy_governor: Text = |r| r.energy.as_ref()?.conditions.governor.clone(),
+        energy_freq_khz: Integer = |r| r.energy.as_ref()?.conditions.freq_khz,
+        energy_sensor_read_s: Number = |r| energy(r, |e| e.cost.read_s),
+        energy_sensor_cpu_share: Number = |r| energy(r, |e| e.cost.cpu_share),
+        energy_samples_tok_per_j: List = |r| energy(r, |e| e.tok_per_j.clone()).unwrap_or_default(),
+    }
     AGAINST {
         against_program: Text = |r| r.against.as_ref().map(|other| other.program.clone()),
         against_args: Text = |r| r.against.as_ref().map(|other| other.args.clone()),
@@ -119,6 +166,10 @@ fields! {
 
 fn speed(record: &Record, of: fn(&Spread) -> f64) -> Option<f64> {
     record.samples.speed().as_ref().map(of)
+}
+
+fn energy<T>(record: &Record, of: fn(&Energy) -> T) -> Option<T> {
+    record.energy.as_ref().map(of)
 }
 
 fn theirs(record: &Record, of: fn(&Spread) -> f64) -> Option<f64> {

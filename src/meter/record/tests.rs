@@ -40,6 +40,7 @@ pub(crate) fn decode() -> Record {
             before_gbps: 4.0,
             after_gbps: 3.5,
         }),
+        energy: None,
         against: None,
     }
 }
@@ -111,14 +112,15 @@ fn the_better_way_of_the_other_program_counts() {
 #[test]
 fn values_are_of_the_kind_of_their_field() {
     let mut names = Vec::new();
-    for field in fields(true) {
-        for record in [decode(), prompt(), compared()] {
+    for field in fields(true).chain(energy_fields()) {
+        for record in [decode(), prompt(), compared(), metered()] {
             let kind = match (field.get)(&record) {
                 Value::Missing => field.kind,
                 Value::Text(_) => Kind::Text,
                 Value::Integer(_) => Kind::Integer,
                 Value::Number(_) => Kind::Number,
                 Value::List(_) => Kind::List,
+                Value::Words(_) => Kind::Words,
             };
             assert_eq!(kind, field.kind, "{}", field.name);
         }
@@ -158,4 +160,51 @@ fn a_token_reads_the_weights_and_the_cache_up_to_itself() {
         test(0, 4, 8).bytes_per_token(u64::MAX, u64::MAX),
         Some(u64::MAX)
     );
+}
+
+/// A decode with a sensor: 8 tokens in 4 s and 40 J, three times.
+pub(crate) fn metered() -> Record {
+    use crate::meter::energy::{Conditions, Cost, Energy, Idle, Measured, Part, Source, Window};
+    use wattle_boards::sensor::{Method, Scope};
+    let part = |joules: f64| Part {
+        tokens: 8,
+        window: Window {
+            seconds: 4.0,
+            joules,
+            samples: 40,
+            ..Window::default()
+        },
+    };
+    let repetition = |joules: f64| Measured {
+        scope: Scope::BoardEst,
+        all: Some(part(joules)),
+        prompt: None,
+        generated: Some(part(joules)),
+    };
+    let source = Source {
+        scope: Scope::BoardEst,
+        method: Method::Integrated,
+        name: "it's a \"sensor\"".into(),
+        resolution: None,
+        accuracy: Some(0.02),
+    };
+    let conditions = Conditions {
+        temp_start_c: Some(50.0),
+        throttled: true,
+        ..Conditions::default()
+    };
+    let cost = Cost {
+        read_s: 5e-4,
+        cpu_share: 2e-3,
+    };
+    let idle = Idle {
+        seconds: 10.0,
+        w: 6.0,
+    };
+    let repetitions = [39.0, 40.0, 41.0].map(repetition);
+    let energy = Energy::of(source, &repetitions, Some(idle), conditions, cost);
+    Record {
+        energy: Some(energy.expect("one scope")),
+        ..decode()
+    }
 }

@@ -12,14 +12,14 @@
 //!           carry every query over them (kernels/src/op/flash.rs)
 //! ```
 //!
-//! so that memory does not grow with the context: for DeepSeek-V2-Lite 2.2 MB for all, 1.1 MB a worker, and 21 KB a token of the batch.
+//! so that memory does not grow with the context: for DeepSeek-V2-Lite 3.4 MB for all, 1.1 MB a worker, and 21 KB a token of the batch.
 
-use wattle_kernels::{Isa, flash, strips};
+use wattle_kernels::{self as op, Isa, flash, latent, strips};
 
 use super::{MlaHeads, Queries};
 use crate::error::Result;
 use crate::model::attend::Scratch;
-use crate::model::cache::Cache;
+use crate::model::cache::{Cache, Layout};
 use crate::model::matrix::Rows;
 use crate::model::memory::{reserved, zeros};
 use crate::model::step::Step;
@@ -31,7 +31,7 @@ const CHUNK: usize = 512;
 /// Fewest tokens of a pass that are ever expanded. Below, a pass gives the same bits however its tokens are cut into passes.
 pub(super) const LEAST_TOKENS: usize = 64;
 
-/// Picoseconds of a product in the absorbed form, of f16 rows with one query a call: 15 G/s a core.
+/// Picoseconds of a product in the absorbed form, of rows of floats: 15 G/s a core.
 const ABSORBED_PS: u64 = 67;
 /// Picoseconds of a product in blocks of f32: 43 G/s in attention, 50 G/s where keys are built, and some laying out.
 const BLOCKED_PS: u64 = 25;
@@ -44,7 +44,7 @@ const DECODE_PS: u64 = 1500;
 ///
 /// Products of one head, times what one takes on a core of Zen 4 with AVX-512-VNNI; it is their ratios that decide. For DeepSeek-V2-Lite
 /// without past the forms meet near 120 tokens.
-pub(crate) fn pays(heads: &MlaHeads, past: usize, tokens: usize) -> bool {
+pub(crate) fn pays(isa: Isa, heads: &MlaHeads, layout: Layout, past: usize, tokens: usize) -> bool {
     let MlaHeads {
         nope,
         rope,
@@ -56,8 +56,12 @@ pub(crate) fn pays(heads: &MlaHeads, past: usize, tokens: usize) -> bool {
     let pairs = tokens * past + tokens * (tokens + 1) / 2;
     let time = |products: usize, ps: u64| (products as u64).saturating_mul(ps);
     let weights = (nope + v) * rank;
-    let absorbed = time(pairs * (2 * rank + rope), ABSORBED_PS)
-        .saturating_add(time(tokens * weights, INT8_PS));
+    // How fast int8 rows are multiplied, beside floats in blocks, differs from one instruction set to the other.
+    let pair_ps = match layout {
+        Layout::Latent(shape) => (10 * shape.macs() / latent::rate(isa)) as u64 * BLOCKED_PS,
+        _ => (2 * rank + rope) as u64 * ABSORBED_PS,
+    };
+    let absorbed = time(pairs, pair_ps).saturating_add(time(tokens * weights, INT8_PS));
     let expanded = time(pairs * (nope + rope + v), BLOCKED_PS)
         .saturating_add(time(context * weights, BLOCKED_PS))
         .saturating_add(time(context.div_ceil(CHUNK) * weights, DECODE_PS));
@@ -67,7 +71,9 @@ pub(crate) fn pays(heads: &MlaHeads, past: usize, tokens: usize) -> bool {
 /// Buffers for a pass of `T` tokens at most.
 #[derive(Debug)]
 pub(super) struct ExpandedWork {
-    /// `(CHUNK / 16, kv_lora_rank + rope, 16)`: the rows of the cache in strips.
+    /// `(CHUNK, kv_lora_rank + rope)`: the rows of the cache.
+    rows: Vec<f32>,
+    /// `(CHUNK / 16, kv_lora_rank + rope, 16)`: the same in strips.
     strips: Vec<f32>,
     /// `(CHUNK / 6, kv_lora_rank, 6)`: the latents in bands.
     bands: Vec<f32>,
@@ -117,6 +123,7 @@ impl ExpandedWork {
     pub(super) fn new(heads: &MlaHeads, batch: usize) -> Result<Self> {
         let rank = heads.kv_lora_rank;
         Ok(Self {
+            rows: zeros(&[CHUNK, rank + heads.rope])?,
             strips: zeros(&[CHUNK, rank + heads.rope])?,
             bands: zeros(&[strips::bands_len(CHUNK, rank)])?,
             heads: zeros(&[heads.heads, Desk::of(heads, batch).len()])?,
@@ -186,18 +193,32 @@ impl Mla {
         let context = past + tokens;
         for before in (0..context).step_by(CHUNK) {
             let n = CHUNK.min(context - before);
+            let width = rank + rope;
+            let rows = &mut work.rows[..n * width];
+            pool.chunks(rows, strips::STRIP * width, |i, out| {
+                for (t, row) in out.chunks_exact_mut(width).enumerate() {
+                    cache.load(isa, before + i * strips::STRIP + t, row);
+                }
+            });
+            let rows = &*rows;
+            let part = |first: usize, n: usize, numbers: usize| op::Rows {
+                data: op::Elems::F32(&rows[first * width..]),
+                stride: width,
+                start: 0,
+                width: numbers,
+                n,
+            };
             let bands = &mut work.bands[..strips::bands_len(n, rank)];
             pool.chunks(bands, strips::BAND * rank, |i, out| {
                 let first = i * strips::BAND;
                 let n = strips::BAND.min(n - first);
-                strips::lay_bands(isa, cache.rows_from(before + first, n, 0, rank), out);
+                strips::lay_bands(isa, part(first, n, rank), out);
             });
-            let all = &mut work.strips[..strips::strips_len(n, rank + rope)];
-            let size = strips::STRIP * (rank + rope);
+            let all = &mut work.strips[..strips::strips_len(n, width)];
+            let size = strips::STRIP * width;
             pool.chunks(all, size, |i, out| {
                 let n = strips::STRIP.min(n - i * strips::STRIP);
-                let rows = cache.rows_from(before + i * strips::STRIP, n, 0, rank + rope);
-                strips::lay(isa, rows, out);
+                strips::lay(isa, part(i * strips::STRIP, n, width), out);
             });
             let chunk = Chunk {
                 rows: all,

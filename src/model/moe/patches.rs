@@ -5,8 +5,6 @@
 //! through neighbouring tiles reads one long stream; each jump to another place costs it some latencies of memory, near a
 //! microsecond, in which it could have read 20 KB or more. Patches lie one behind the other too, so every tile owns a piece of them.
 
-use std::ops::Range;
-
 use super::super::memory::{reserved, zeros};
 use crate::error::Result;
 use crate::pool::Pool;
@@ -14,99 +12,106 @@ use crate::pool::Pool;
 /// Room for the patches of one phase at a time.
 #[derive(Debug)]
 pub(super) struct Patches {
+    /// Of this phase, as they were added.
+    matrices: Vec<Place>,
     tiles: Vec<Tile>,
     /// Where the patch of each tile begins, and the end of the last.
     cuts: Vec<usize>,
     data: Vec<f32>,
-    /// Of this phase: matrices of an expert, rows of a matrix, rows of a tile.
-    stacks: usize,
+}
+
+/// Where the products of a matrix lie, and their shape.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    start: usize,
+    slots: usize,
     height: usize,
+    /// Of a tile.
     rows: usize,
 }
 
-/// Some rows of a matrix of an expert.
+/// Some rows of a matrix.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tile {
-    pub(super) expert: usize,
-    /// Which of the expert's matrices.
-    pub(super) stack: usize,
+    /// Which of those that were added.
+    pub(super) matrix: usize,
     pub(super) first: usize,
     pub(super) rows: usize,
 }
 
 impl Patches {
-    /// Room for `tiles` tiles and as many numbers as `shape` has.
-    pub(super) fn new(tiles: usize, shape: &[usize]) -> Result<Self> {
+    /// Room for `matrices` matrices, `tiles` tiles, and as many numbers as `shape` has.
+    pub(super) fn new(matrices: usize, tiles: usize, shape: &[usize]) -> Result<Self> {
         let what = "the experts chosen in a batch";
         Ok(Self {
+            matrices: reserved(matrices, || what.into())?,
             tiles: reserved(tiles, || what.into())?,
             cuts: reserved(tiles + 1, || what.into())?,
             data: zeros(shape)?,
-            stacks: 0,
-            height: 0,
-            rows: 0,
         })
     }
 
-    /// Fills `stacks` matrices of `height` rows for each expert, `rows` at a time: `product(tile, patch)`. The slots of expert `e` are
-    /// `starts[e]..starts[e + 1]`.
-    pub(super) fn fill(
-        &mut self,
-        pool: &Pool,
-        starts: &[usize],
-        [stacks, height, rows]: [usize; 3],
-        product: impl Fn(Tile, &mut [f32]) + Sync,
-    ) {
-        (self.stacks, self.height, self.rows) = (stacks, height, rows);
+    /// Begins another phase.
+    pub(super) fn clear(&mut self) {
+        self.matrices.clear();
         self.tiles.clear();
         self.cuts.clear();
-        let mut cut = 0;
-        for (expert, ends) in starts.windows(2).enumerate() {
-            let slots = ends[1] - ends[0];
-            if slots == 0 {
-                continue;
-            }
-            for stack in 0..stacks {
-                for first in (0..height).step_by(rows) {
-                    let rows = rows.min(height - first);
-                    self.tiles.push(Tile {
-                        expert,
-                        stack,
-                        first,
-                        rows,
-                    });
-                    self.cuts.push(cut);
-                    cut += slots * rows;
-                }
-            }
+    }
+
+    /// Asks for the products of a matrix of `height` rows with `slots` slots, `rows` rows at a time.
+    pub(super) fn add(&mut self, slots: usize, height: usize, rows: usize) {
+        let last = self.matrices.last();
+        let start = last.map_or(0, |last| last.start + last.slots * last.height);
+        for first in (0..height).step_by(rows) {
+            self.tiles.push(Tile {
+                matrix: self.matrices.len(),
+                first,
+                rows: rows.min(height - first),
+            });
+            self.cuts.push(start + slots * first);
         }
-        self.cuts.push(cut);
+        self.matrices.push(Place {
+            start,
+            slots,
+            height,
+            rows,
+        });
+    }
+
+    /// Makes all that was asked for: `product(tile, patch)`.
+    pub(super) fn fill(&mut self, pool: &Pool, product: impl Fn(Tile, &mut [f32]) + Sync) {
+        let last = self.matrices.last();
+        let end = last.map_or(0, |last| last.start + last.slots * last.height);
+        self.cuts.push(end);
         let tiles = &self.tiles;
-        pool.pieces(&mut self.data[..cut], &self.cuts, |i, patch| {
+        pool.pieces(&mut self.data[..end], &self.cuts, |i, patch| {
             product(tiles[i], patch);
         });
     }
 
-    /// The products of `slot`, one of the `slots` of an expert, with its matrix `stack`: in runs of [`run`](Self::run) rows, of which the
-    /// last may be shorter.
-    pub(super) fn of(
-        &self,
-        slots: &Range<usize>,
-        stack: usize,
-        slot: usize,
-    ) -> impl Iterator<Item = &[f32]> {
-        let n = slots.len();
-        let start = self.height * (self.stacks * slots.start + stack * n);
-        let patches = self.data[start..start + n * self.height].chunks(n * self.run(n));
+    /// The products of a matrix with one of its slots: in runs of [`run`](Self::run) rows, of which the last may be shorter.
+    pub(super) fn of(&self, matrix: usize, slot: usize) -> impl Iterator<Item = &[f32]> {
+        let Place {
+            start,
+            slots,
+            height,
+            ..
+        } = self.matrices[matrix];
+        let patches = self.data[start..start + slots * height].chunks(slots * self.run(matrix));
         patches.map(move |patch| {
-            let rows = patch.len() / n;
-            &patch[(slot - slots.start) * rows..][..rows]
+            let rows = patch.len() / slots;
+            &patch[slot * rows..][..rows]
         })
     }
 
-    /// Rows in a run where an expert has `slots` slots. The patches of a lone slot are one.
-    pub(super) fn run(&self, slots: usize) -> usize {
-        if slots == 1 { self.height } else { self.rows }
+    /// Rows in a run of a matrix. The patches of a lone slot are one.
+    pub(super) fn run(&self, matrix: usize) -> usize {
+        let place = &self.matrices[matrix];
+        if place.slots == 1 {
+            place.height
+        } else {
+            place.rows
+        }
     }
 }
 
@@ -116,34 +121,32 @@ mod tests {
 
     #[test]
     fn each_slot_finds_its_products() {
-        // Experts with 2, 0, 1 and 3 slots; 5 rows in tiles of 2.
-        let starts = [0, 2, 2, 3, 6];
-        let (stacks, height) = (2, 5);
-        for threads in [1, 3] {
+        // Matrices of 5 rows with 2, 1 and 3 slots, and one of 7 rows with 2, in tiles of 2 and of 3.
+        let matrices = [(2, 5, 2), (1, 5, 2), (3, 5, 2), (2, 7, 3)];
+        let mut patches = Patches::new(4, 12, &[44]).expect("room");
+        for threads in [1, 3, 2] {
             let pool = Pool::start(threads, None).expect("threads");
-            let mut patches = Patches::new(18, &[6, stacks, height]).expect("room");
-            patches.fill(&pool, &starts, [stacks, height, 2], |tile, patch| {
+            patches.clear();
+            for (slots, height, rows) in matrices {
+                patches.add(slots, height, rows);
+            }
+            patches.fill(&pool, |tile, patch| {
                 let slots = patch.len() / tile.rows;
+                assert_eq!(slots, matrices[tile.matrix].0, "slots of {tile:?}");
                 for (i, value) in patch.iter_mut().enumerate() {
                     let (slot, row) = (i / tile.rows, tile.first + i % tile.rows);
-                    assert_eq!(slots, starts[tile.expert + 1] - starts[tile.expert]);
-                    let slot = starts[tile.expert] + slot;
-                    *value = (100 * slot + 10 * tile.stack + row) as f32;
+                    *value = (100 * tile.matrix + 10 * slot + row) as f32;
                 }
             });
-            for ends in starts.windows(2) {
-                for slot in ends[0]..ends[1] {
-                    for stack in 0..stacks {
-                        let all: Vec<f32> = patches
-                            .of(&(ends[0]..ends[1]), stack, slot)
-                            .flatten()
-                            .copied()
-                            .collect();
-                        let want: Vec<f32> = (0..height)
-                            .map(|row| (100 * slot + 10 * stack + row) as f32)
-                            .collect();
-                        assert_eq!(all, want, "slot {slot}, matrix {stack}");
-                    }
+            for (matrix, (slots, height, rows)) in matrices.into_iter().enumerate() {
+                let run = if slots == 1 { height } else { rows };
+                assert_eq!(patches.run(matrix), run, "matrix {matrix}");
+                for slot in 0..slots {
+                    let all: Vec<f32> = patches.of(matrix, slot).flatten().copied().collect();
+                    let want: Vec<f32> = (0..height)
+                        .map(|row| (100 * matrix + 10 * slot + row) as f32)
+                        .collect();
+                    assert_eq!(all, want, "matrix {matrix}, slot {slot}");
                 }
             }
         }

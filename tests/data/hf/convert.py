@@ -17,7 +17,9 @@ have no *_mla keys and describe the heads in key_length / value_length.
 
 Rotary rows: deepseek2 weights are already in interleaved pairs and stay as they
 are. Llama's are in halves (x_j with x_{j+d/2}) in HF, in pairs in GGUF, so rows of
-q and k (and their biases) are permuted; Qwen2's stay in halves.
+q and k (and their biases) are permuted; Qwen2's stay in halves, and so do MiniCPM3's.
+
+minicpm3 and plm are `legacy` files; minicpm3 states no value_length, which is n_embd / H there, unless it is another.
 """
 
 import numpy as np
@@ -70,7 +72,7 @@ def deepseek2(model, layout="split", merged=False, nextn=False, omit=(), overrid
     it must be skipped). omit: keys to leave out, as older files do; override: keys to set.
     """
     cfg, w = model.config, arrays(model)
-    v3 = cfg.model_type == "deepseek_v3"
+    v3 = cfg.model_type in ("deepseek_v3", "deepseek_v32")
     heads, latent = cfg.num_attention_heads, cfg.kv_lora_rank
     nope, rope, v = cfg.qk_nope_head_dim, cfg.qk_rope_head_dim, cfg.v_head_dim
     experts, dense = cfg.n_routed_experts, cfg.first_k_dense_replace
@@ -113,30 +115,7 @@ def deepseek2(model, layout="split", merged=False, nextn=False, omit=(), overrid
     t = ends(cfg, w)
     for i in range(cfg.num_hidden_layers):
         hf, b = f"model.layers.{i}.", f"blk.{i}."
-        att = hf + "self_attn."
-        t[b + "attn_norm.weight"] = w[hf + "input_layernorm.weight"]
-        t[b + "ffn_norm.weight"] = w[hf + "post_attention_layernorm.weight"]
-        if cfg.q_lora_rank:
-            t[b + "attn_q_a.weight"] = w[att + "q_a_proj.weight"]
-            t[b + "attn_q_a_norm.weight"] = w[att + "q_a_layernorm.weight"]
-            t[b + "attn_q_b.weight"] = w[att + "q_b_proj.weight"]
-        else:
-            t[b + "attn_q.weight"] = w[att + "q_proj.weight"]
-        t[b + "attn_kv_a_mqa.weight"] = w[att + "kv_a_proj_with_mqa.weight"]
-        t[b + "attn_kv_a_norm.weight"] = w[att + "kv_a_layernorm.weight"]
-        kv_b = w[att + "kv_b_proj.weight"]
-        per_head = kv_b.reshape(heads, nope + v, latent)
-        k_b = per_head[:, :nope].transpose(0, 2, 1)
-        v_b = per_head[:, nope:]
-        if layout == "split":
-            t[b + "attn_k_b.weight"], t[b + "attn_v_b.weight"] = k_b, v_b
-        else:
-            t[b + "attn_kv_b.weight"] = kv_b
-        if layout == "flat":
-            t[b + "attn_k_b.weight"] = k_b.reshape(heads * latent, nope)
-            t[b + "attn_v_b.weight"] = v_b.reshape(heads * v, latent)
-        t[b + "attn_output.weight"] = w[att + "o_proj.weight"]
-
+        t |= latent_attention(cfg, w, i, layout)
         mlp = hf + "mlp."
         if i < dense:
             for part in ("gate", "up", "down"):
@@ -168,6 +147,99 @@ def deepseek2(model, layout="split", merged=False, nextn=False, omit=(), overrid
         keys |= {"block_count": cfg.num_hidden_layers + 1, "nextn_predict_layers": 1}
     keys |= override or {}
     return {k: x for k, x in keys.items() if k not in omit}, t
+
+
+def deepseek32(model, **options):
+    """As deepseek2, with the indexer of every block (also of an appended one)."""
+    cfg, w = model.config, arrays(model)
+    keys, t = deepseek2(model, **options)
+    keys |= {
+        "attention.indexer.head_count": cfg.index_n_heads,
+        "attention.indexer.key_length": cfg.index_head_dim,
+        "attention.indexer.top_k": cfg.index_topk,
+    }
+    for i in range(keys["block_count"]):
+        hf = f"model.layers.{min(i, cfg.num_hidden_layers - 1)}.self_attn.indexer."
+        for ours, theirs in (
+            ("attn_q_b.weight", "wq_b.weight"), ("attn_k.weight", "wk.weight"), ("proj.weight", "weights_proj.weight"),
+            ("k_norm.weight", "k_norm.weight"), ("k_norm.bias", "k_norm.bias"),
+        ):
+            t[f"blk.{i}.indexer.{ours}"] = w[hf + theirs]
+    return keys, t
+
+
+def latent_attention(cfg, w, i, layout):
+    """The attention block of layer i, with both norms of the layer."""
+    hf, b = f"model.layers.{i}.", f"blk.{i}."
+    att = hf + "self_attn."
+    heads, latent = cfg.num_attention_heads, cfg.kv_lora_rank
+    nope, v = cfg.qk_nope_head_dim, cfg.v_head_dim
+    t = {
+        b + "attn_norm.weight": w[hf + "input_layernorm.weight"],
+        b + "ffn_norm.weight": w[hf + "post_attention_layernorm.weight"],
+    }
+    if cfg.q_lora_rank:
+        t[b + "attn_q_a.weight"] = w[att + "q_a_proj.weight"]
+        t[b + "attn_q_a_norm.weight"] = w[att + "q_a_layernorm.weight"]
+        t[b + "attn_q_b.weight"] = w[att + "q_b_proj.weight"]
+    else:
+        t[b + "attn_q.weight"] = w[att + "q_proj.weight"]
+    t[b + "attn_kv_a_mqa.weight"] = w[att + "kv_a_proj_with_mqa.weight"]
+    t[b + "attn_kv_a_norm.weight"] = w[att + "kv_a_layernorm.weight"]
+    kv_b = w[att + "kv_b_proj.weight"]
+    per_head = kv_b.reshape(heads, nope + v, latent)
+    k_b = per_head[:, :nope].transpose(0, 2, 1)
+    v_b = per_head[:, nope:]
+    if layout == "split":
+        t[b + "attn_k_b.weight"], t[b + "attn_v_b.weight"] = k_b, v_b
+    else:
+        t[b + "attn_kv_b.weight"] = kv_b
+    if layout == "flat":
+        t[b + "attn_k_b.weight"] = k_b.reshape(heads * latent, nope)
+        t[b + "attn_v_b.weight"] = v_b.reshape(heads * v, latent)
+    t[b + "attn_output.weight"] = w[att + "o_proj.weight"]
+    return t
+
+
+def dense_latent(model):
+    """Keys and tensors of a model with latent attention, `legacy`, and dense networks, with a gate or without."""
+    cfg, w = model.config, arrays(model)
+    rope = cfg.qk_rope_head_dim
+    keys = common_keys(cfg) | rope_keys(cfg, rope)
+    keys |= {
+        "attention.kv_lora_rank": cfg.kv_lora_rank,
+        "attention.head_count_kv": cfg.num_attention_heads,
+        "attention.key_length": cfg.qk_nope_head_dim + rope,
+    }
+    if cfg.q_lora_rank:
+        keys["attention.q_lora_rank"] = cfg.q_lora_rank
+    if cfg.v_head_dim * cfg.num_attention_heads != cfg.hidden_size:
+        keys["attention.value_length"] = cfg.v_head_dim
+    t = ends(cfg, w)
+    for i in range(cfg.num_hidden_layers):
+        hf, b = f"model.layers.{i}.", f"blk.{i}."
+        t |= latent_attention(cfg, w, i, "legacy")
+        for part in ("gate", "up", "down"):
+            if (x := w.get(f"{hf}mlp.{part}_proj.weight")) is not None:
+                t[f"{b}ffn_{part}.weight"] = x
+    return keys, t
+
+
+def minicpm3(model):
+    """Keys and tensors of a MiniCPM3ForCausalLM."""
+    keys, t = dense_latent(model)
+    rope = model.config.rope_parameters
+    if rope["rope_type"] == "longrope":
+        for kind in ("long", "short"):
+            t[f"rope_factors_{kind}.weight"] = np.array(rope[f"{kind}_factor"], np.float32)
+        if rope["original_max_position_embeddings"] != model.config.max_position_embeddings:
+            keys["rope.scaling.original_context_length"] = rope["original_max_position_embeddings"]
+    return keys, t
+
+
+def plm(model):
+    """Keys and tensors of PLM, as make.py puts it together."""
+    return dense_latent(model)
 
 
 def pairs(rows, heads):
