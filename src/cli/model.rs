@@ -33,7 +33,7 @@ pub(crate) struct ModelArgs {
     #[arg(short, long, value_name = "N")]
     ctx_size: Option<usize>,
     /// Most tokens of a prompt that go through the model at once
-    #[arg(short, long, value_name = "N", default_value_t = 256)]
+    #[arg(short, long, value_name = "N", default_value_t = 224)]
     batch_size: usize,
     /// Numbers of the cache [-ctk]
     #[arg(

@@ -24,7 +24,7 @@ impl Default for SessionOptions {
     fn default() -> Self {
         Self {
             ctx: None,
-            batch: 256,
+            batch: 224,
             cache_type: CacheType::F16,
         }
     }
