@@ -29,8 +29,9 @@ pub struct LoadOptions {
     /// and under memory pressure the system drops them instead of this process.
     pub no_repack: bool,
     /// Multiplies a long prompt, in passes of 64 tokens and more, with a scale for every 256 weights and every 256 activations, on
-    /// instruction sets where that is faster ([`Isa::takes_pieces`]): ARM with dot products. Without it, as single tokens always, with a scale
-    /// for every 32 of either. Logits are less exact then, and depend a little on how a prompt is cut into passes.
+    /// instruction sets where that is faster ([`Isa::takes_pieces`]): ARM with dot products. Logits are less
+    /// exact then, and depend a little on how a prompt is cut into passes. Without it, a prompt has a scale for every 32 of either, as single
+    /// tokens have.
     pub coarse: bool,
     /// A folder for files of packed weights, as large as the model. The first load leaves one there, which later loads map in a
     /// fraction of the time; each model file, and each change of it, has its own. They may be deleted at any time.

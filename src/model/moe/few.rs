@@ -6,9 +6,9 @@
 //!   down of the chosen experts
 //! ```
 //!
-//! Where a phase ends, threads wait for one another, and for the serial part before the next; nothing comes from memory then. Five
-//! phases, a matrix or two each, lost more of that than there is to do between three. Each phase goes through its weights in the order of
-//! memory ([`patches`](super::patches)).
+//! Where a phase ends, threads wait for one another, and for the serial part before the next; nothing comes from memory then. So matrices
+//! of one phase are one list, though three phases in place of five are no gain that could be measured yet
+//! (tests/record/x86-icelake/2026-11-29-decode.md). Each phase goes through its weights in the order of memory ([`patches`](super::patches)).
 
 use wattle_kernels as op;
 
