@@ -138,6 +138,11 @@ impl ModelArgs {
                 ..LoadOptions::default()
             },
         )?;
+        if self.coarse && !model.transformer().in_pieces() {
+            say(format_args!(
+                "wattle: note: --coarse changes nothing on this CPU, which has no faster product for it"
+            ));
+        }
         model.pool().confine_caller();
         Ok(model)
     }
