@@ -14,12 +14,16 @@
 //! It has more than 400 lines because the vocabulary has as many operations, each a few lines here.
 
 mod latent;
+mod products;
+mod widening;
+
+pub(super) use products::Products;
 
 use crate::isa::neon_rescale::rescale;
 use crate::lanes::{Eight, Sixteen};
 use crate::op::latent::Line;
-use crate::simd::{FourScales, Fours, Simd, SimdOp, block_by_rows, each, one_by_one, unrolled};
-use crate::tile::{Codes, SixBits, Word, nibbles};
+use crate::simd::{FourScales, Fours, Simd, SimdOp, each};
+use crate::tile::{Codes, SixBits, Word};
 use core::arch::{aarch64::*, asm};
 
 /// The token of NEON; `P` tells how bytes are multiplied.
@@ -33,107 +37,20 @@ pub struct Widening(());
 /// 32 bytes.
 type Pair = [int8x16_t; 2];
 
-/// Products of bytes: what the tiers of NEON differ in.
-pub(super) trait Products: Copy {
-    /// 32 weights of 0 to 63 times activations.
-    fn dot_u6(self, w: Pair, a: Pair) -> int32x4_t;
-    /// 32 weights of -128 to 127 times activations of -127 to 127.
-    fn dot_i8(self, w: Pair, a: Pair) -> int32x4_t;
-    /// 16 weights of 0 to 63 times activations.
-    fn dot_half(self, w: int8x16_t, a: int8x16_t) -> int32x4_t;
-    /// The four activations of each step, as `rows` wants them.
-    fn ready<const J: usize>(self, a: &[[i8; 4]; J]) -> [int8x16_t; J];
-    /// `start` plus the rows of `R` registers times the same four activations a step; a sum of `F` steps fits i16.
-    fn rows<const F: usize, const R: usize, const J: usize>(
-        self,
-        w: &[[uint8x16_t; R]; J],
-        a: &[int8x16_t; J],
-        start: [int32x4_t; R],
-    ) -> [int32x4_t; R];
-    /// See [`Simd::both_nibbles`].
-    #[inline(always)]
-    fn nibbles(
-        self,
-        words: &[Word; 4],
-        a: &[[i8; 4]; 8],
-        start: [[int32x4_t; 2]; 2],
-    ) -> [[int32x4_t; 2]; 2] {
-        let a = self.ready(a);
-        let mut out = start;
-        for half in 0..2 {
-            let codes = nibbles(Eight::new(Neon(self), half), words);
-            out[half] = self.rows::<8, 2, 8>(&codes, &a, start[half]);
-            fence(Neon(self));
-        }
-        out
-    }
-    /// See [`Simd::store_codes`].
-    #[inline(always)]
-    fn store_codes(self, codes: &[[uint8x16_t; 2]; 8], out: &mut [[u8; 32]; 8]) {
-        for j in 0..8 {
-            Neon(self).store_b(codes[j], &mut out[j]);
-        }
-    }
-    /// See [`Simd::products`].
-    #[inline(always)]
-    fn products<const R: usize, const T: usize, const J: usize>(
-        self,
-        codes: Codes,
-        w: [&[[u8; 32]; J]; R],
-        a: [&[[i8; 4]; J]; T],
-        starts: [i32; T],
-    ) -> [[[float32x4_t; 2]; R]; T] {
-        one_by_one(Neon(self), codes, w, a, starts)
-    }
-    /// See [`Simd::PLANE`].
-    const PLANE: u32 = 7;
-    /// See [`Simd::LATENT_RATE`].
-    const LATENT_RATE: usize = 35;
-    /// See [`Simd::many_i8`].
-    fn many_i8<const R: usize, const T: usize>(
-        self,
-        w: [&[Line]; R],
-        a: [&[[i8; 4]]; T],
-        starts: [i32; T],
-    ) -> [[[[float32x4_t; 2]; 2]; R]; T];
-    /// See [`Simd::many_planes`].
-    #[inline(always)]
-    fn many_planes<const R: usize, const T: usize>(
-        self,
-        w: [&[Line]; R],
-        a: [&[[i8; 4]]; T],
-    ) -> [[[[float32x4_t; 2]; 2]; R]; T] {
-        self.many_i8(w, a, [0; T])
-    }
-    /// See [`Simd::COARSE`].
-    const COARSE: bool = false;
-    /// See [`Simd::lay`]: `st4` stores words of four registers in turns.
-    #[inline(always)]
-    fn lay(self, q: [&[i8; 32]; 4], out: &mut Fours) {
-        for (half, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            // SAFETY: the token proves NEON; the arrays are as long as the loads and the store.
-            unsafe {
-                let [a, b, c, d] = q.map(|q| vld1q_s32(q.as_ptr().add(16 * half).cast()));
-                vst4q_s32(out.as_mut_ptr().cast(), int32x4x4_t(a, b, c, d));
-            }
-        }
-    }
-    /// See [`Simd::block`].
-    #[inline(always)]
-    fn block<const Q: usize>(
-        self,
-        w: &[[[u8; 32]; 8]],
-        a: [&[Fours]; Q],
-        da: [&FourScales; Q],
-        d: &[f32; 8],
-        sums: &mut [[[f32; 8]; 4]; Q],
-    ) {
-        block_by_rows(Neon(self), w, a, da, d, sums);
-    }
-    /// See [`Simd::settle`].
-    #[inline(always)]
-    fn settle(self, _sums: &mut [[f32; 8]; 4]) {}
+/// Applies a two-operand intrinsic to both halves.
+macro_rules! both {
+    ($f:ident, $a:expr, $b:expr) => {{
+        let (a, b) = ($a, $b);
+        // SAFETY: the token proves NEON.
+        unsafe { [$f(a[0], b[0]), $f(a[1], b[1])] }
+    }};
+    ($f:ident, $a:expr) => {{
+        let a = $a;
+        // SAFETY: the token proves NEON.
+        unsafe { [$f(a[0]), $f(a[1])] }
+    }};
 }
+use both;
 
 impl Neon {
     /// NEON belongs to the architecture.
@@ -153,298 +70,10 @@ impl Neon {
     }
 }
 
-/// Applies a two-operand intrinsic to both halves.
-macro_rules! both {
-    ($f:ident, $a:expr, $b:expr) => {{
-        let (a, b) = ($a, $b);
-        // SAFETY: the token proves NEON.
-        unsafe { [$f(a[0], b[0]), $f(a[1], b[1])] }
-    }};
-    ($f:ident, $a:expr) => {{
-        let a = $a;
-        // SAFETY: the token proves NEON.
-        unsafe { [$f(a[0]), $f(a[1])] }
-    }};
-}
-
 /// Which step of `J` comes `i`th: of eight, a low nibble and then the high one of the same word, which then need not be kept.
 #[inline(always)]
-pub(super) fn nth<const J: usize>(i: usize) -> usize {
+pub(in crate::isa) fn nth<const J: usize>(i: usize) -> usize {
     if J == 8 { i / 2 + i % 2 * 4 } else { i }
-}
-
-/// The products of four steps, of byte i of each row: those of the lower two rows, and those of the upper two.
-///
-/// Of the intrinsics for upper halves, LLVM sees that those of activations are the lower ones, and moves the weights instead.
-#[inline(always)]
-fn four(_: Widening, w: [int8x16_t; 4], a: [int8x16_t; 4]) -> [int16x8_t; 2] {
-    let (low, high);
-    // SAFETY: the token proves NEON; the instructions touch nothing but their registers.
-    unsafe {
-        asm!(
-            "smull {low:v}.8h, {w0:v}.8b, {a0:v}.8b",
-            "smull2 {high:v}.8h, {w0:v}.16b, {a0:v}.16b",
-            "smlal {low:v}.8h, {w1:v}.8b, {a1:v}.8b",
-            "smlal2 {high:v}.8h, {w1:v}.16b, {a1:v}.16b",
-            "smlal {low:v}.8h, {w2:v}.8b, {a2:v}.8b",
-            "smlal2 {high:v}.8h, {w2:v}.16b, {a2:v}.16b",
-            "smlal {low:v}.8h, {w3:v}.8b, {a3:v}.8b",
-            "smlal2 {high:v}.8h, {w3:v}.16b, {a3:v}.16b",
-            low = out(vreg) low,
-            high = out(vreg) high,
-            w0 = in(vreg) w[0], w1 = in(vreg) w[1], w2 = in(vreg) w[2], w3 = in(vreg) w[3],
-            a0 = in(vreg) a[0], a1 = in(vreg) a[1], a2 = in(vreg) a[2], a3 = in(vreg) a[3],
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    [low, high]
-}
-
-/// `sums` plus the products of four steps.
-#[inline(always)]
-fn four_more(
-    _: Widening,
-    sums: [int16x8_t; 2],
-    w: [int8x16_t; 4],
-    a: [int8x16_t; 4],
-) -> [int16x8_t; 2] {
-    let [mut low, mut high] = sums;
-    // SAFETY: the token proves NEON; the instructions touch nothing but their registers.
-    unsafe {
-        asm!(
-            "smlal {low:v}.8h, {w0:v}.8b, {a0:v}.8b",
-            "smlal2 {high:v}.8h, {w0:v}.16b, {a0:v}.16b",
-            "smlal {low:v}.8h, {w1:v}.8b, {a1:v}.8b",
-            "smlal2 {high:v}.8h, {w1:v}.16b, {a1:v}.16b",
-            "smlal {low:v}.8h, {w2:v}.8b, {a2:v}.8b",
-            "smlal2 {high:v}.8h, {w2:v}.16b, {a2:v}.16b",
-            "smlal {low:v}.8h, {w3:v}.8b, {a3:v}.8b",
-            "smlal2 {high:v}.8h, {w3:v}.16b, {a3:v}.16b",
-            low = inout(vreg) low,
-            high = inout(vreg) high,
-            w0 = in(vreg) w[0], w1 = in(vreg) w[1], w2 = in(vreg) w[2], w3 = in(vreg) w[3],
-            a0 = in(vreg) a[0], a1 = in(vreg) a[1], a2 = in(vreg) a[2], a3 = in(vreg) a[3],
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    [low, high]
-}
-
-/// Rows 4R to 4R + 3 of 32 columns of nibbles: sixteen instructions multiply, four load, eight unpack, two add up.
-///
-/// They are one piece so that eight registers of activations, the same for all rows, stay where they are: LLVM unpacks words of
-/// other rows meanwhile, until registers are short.
-#[inline(always)]
-fn four_rows<const R: usize>(_: Widening, words: &[Word; 4], a: &[int8x16_t; 8]) -> int32x4_t {
-    let out;
-    // SAFETY: the token proves NEON; the loads are inside of the four words, 64 bytes each.
-    unsafe {
-        asm!(
-            "ldr {w0:q}, [{words}, #16*{r}]",
-            "ldr {w1:q}, [{words}, #16*{r}+64]",
-            "ldr {w2:q}, [{words}, #16*{r}+128]",
-            "ldr {w3:q}, [{words}, #16*{r}+192]",
-            "and {x:v}.16b, {w0:v}.16b, {low:v}.16b",
-            "ushr {w0:v}.16b, {w0:v}.16b, #4",
-            "and {y:v}.16b, {w1:v}.16b, {low:v}.16b",
-            "ushr {w1:v}.16b, {w1:v}.16b, #4",
-            "smull {out:v}.8h, {x:v}.8b, {a0:v}.8b",
-            "smull2 {x:v}.8h, {x:v}.16b, {a0:v}.16b",
-            "smlal {out:v}.8h, {w0:v}.8b, {a4:v}.8b",
-            "smlal2 {x:v}.8h, {w0:v}.16b, {a4:v}.16b",
-            "and {w0:v}.16b, {w2:v}.16b, {low:v}.16b",
-            "ushr {w2:v}.16b, {w2:v}.16b, #4",
-            "smlal {out:v}.8h, {y:v}.8b, {a1:v}.8b",
-            "smlal2 {x:v}.8h, {y:v}.16b, {a1:v}.16b",
-            "smlal {out:v}.8h, {w1:v}.8b, {a5:v}.8b",
-            "smlal2 {x:v}.8h, {w1:v}.16b, {a5:v}.16b",
-            "and {y:v}.16b, {w3:v}.16b, {low:v}.16b",
-            "ushr {w3:v}.16b, {w3:v}.16b, #4",
-            "smlal {out:v}.8h, {w0:v}.8b, {a2:v}.8b",
-            "smlal2 {x:v}.8h, {w0:v}.16b, {a2:v}.16b",
-            "smlal {out:v}.8h, {w2:v}.8b, {a6:v}.8b",
-            "smlal2 {x:v}.8h, {w2:v}.16b, {a6:v}.16b",
-            "smlal {out:v}.8h, {y:v}.8b, {a3:v}.8b",
-            "smlal2 {x:v}.8h, {y:v}.16b, {a3:v}.16b",
-            "smlal {out:v}.8h, {w3:v}.8b, {a7:v}.8b",
-            "smlal2 {x:v}.8h, {w3:v}.16b, {a7:v}.16b",
-            // Two bytes of a row: 16 * 15 * 127 = 30480 fits i16.
-            "addp {out:v}.8h, {out:v}.8h, {x:v}.8h",
-            "saddlp {out:v}.4s, {out:v}.8h",
-            words = in(reg) words.as_ptr(),
-            r = const R,
-            low = in(vreg) vdupq_n_u8(15),
-            a0 = in(vreg) a[0], a1 = in(vreg) a[1], a2 = in(vreg) a[2], a3 = in(vreg) a[3],
-            a4 = in(vreg) a[4], a5 = in(vreg) a[5], a6 = in(vreg) a[6], a7 = in(vreg) a[7],
-            w0 = out(vreg) _, w1 = out(vreg) _, w2 = out(vreg) _, w3 = out(vreg) _,
-            x = out(vreg) _, y = out(vreg) _,
-            out = out(vreg) out,
-            options(pure, readonly, nostack, preserves_flags),
-        );
-    }
-    out
-}
-
-/// The products of two steps, as in [`four`].
-#[inline(always)]
-fn two(_: Widening, w: [int8x16_t; 2], a: [int8x16_t; 2]) -> [int16x8_t; 2] {
-    let (low, high);
-    // SAFETY: the token proves NEON; the instructions touch nothing but their registers.
-    unsafe {
-        asm!(
-            "smull {low:v}.8h, {w0:v}.8b, {a0:v}.8b",
-            "smull2 {high:v}.8h, {w0:v}.16b, {a0:v}.16b",
-            "smlal {low:v}.8h, {w1:v}.8b, {a1:v}.8b",
-            "smlal2 {high:v}.8h, {w1:v}.16b, {a1:v}.16b",
-            low = out(vreg) low,
-            high = out(vreg) high,
-            w0 = in(vreg) w[0], w1 = in(vreg) w[1],
-            a0 = in(vreg) a[0], a1 = in(vreg) a[1],
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    [low, high]
-}
-
-impl Products for Widening {
-    #[inline(always)]
-    fn dot_u6(self, w: Pair, a: Pair) -> int32x4_t {
-        // SAFETY: the token proves NEON.
-        unsafe {
-            let sums = vmull_s8(vget_low_s8(w[0]), vget_low_s8(a[0]));
-            let sums = vmlal_high_s8(sums, w[0], a[0]);
-            let sums = vmlal_s8(sums, vget_low_s8(w[1]), vget_low_s8(a[1]));
-            vpaddlq_s16(vmlal_high_s8(sums, w[1], a[1]))
-        }
-    }
-    #[inline(always)]
-    fn dot_i8(self, w: Pair, a: Pair) -> int32x4_t {
-        // SAFETY: the token proves NEON.
-        unsafe {
-            let low = vmlal_high_s8(vmull_s8(vget_low_s8(w[0]), vget_low_s8(a[0])), w[0], a[0]);
-            let high = vmlal_high_s8(vmull_s8(vget_low_s8(w[1]), vget_low_s8(a[1])), w[1], a[1]);
-            vpadalq_s16(vpaddlq_s16(low), high)
-        }
-    }
-    #[inline(always)]
-    fn ready<const J: usize>(self, a: &[[i8; 4]; J]) -> [int8x16_t; J] {
-        let a = a.as_chunks::<4>().0;
-        // SAFETY: the token proves NEON; four steps of activations are as long as the load.
-        unsafe {
-            each!(J, |j| {
-                let four = vld1q_s32(a[j / 4].as_ptr().cast());
-                vreinterpretq_s8_s32(match j % 4 {
-                    0 => vdupq_laneq_s32::<0>(four),
-                    1 => vdupq_laneq_s32::<1>(four),
-                    2 => vdupq_laneq_s32::<2>(four),
-                    _ => vdupq_laneq_s32::<3>(four),
-                })
-            })
-        }
-    }
-    #[inline(always)]
-    fn rows<const F: usize, const R: usize, const J: usize>(
-        self,
-        w: &[[uint8x16_t; R]; J],
-        a: &[int8x16_t; J],
-        start: [int32x4_t; R],
-    ) -> [int32x4_t; R] {
-        // SAFETY: the token proves NEON.
-        unsafe {
-            let a = each!(J, |i| a[nth::<J>(i)]);
-            let mut out = start;
-            for r in 0..R {
-                let w = each!(J, |i| vreinterpretq_s8_u8(w[nth::<J>(i)][r]));
-                let (w2, a2) = (w.as_chunks::<2>().0, a.as_chunks::<2>().0);
-                let (w4, a4) = (w.as_chunks::<4>().0, a.as_chunks::<4>().0);
-                let sum = match F {
-                    8 => {
-                        let mut sums = four(self, w4[0], a4[0]);
-                        if J == 8 {
-                            sums = four_more(self, sums, w4[1], a4[1]);
-                        }
-                        // Two bytes of a row: 16 * 15 * 127 = 30480 fits i16.
-                        vpaddlq_s16(vpaddq_s16(sums[0], sums[1]))
-                    }
-                    4 => {
-                        let [low, high] = four(self, w4[0], a4[0]);
-                        let mut sums = [vpaddlq_s16(low), vpaddlq_s16(high)];
-                        if J == 8 {
-                            let [low, high] = four(self, w4[1], a4[1]);
-                            sums = [vpadalq_s16(sums[0], low), vpadalq_s16(sums[1], high)];
-                        }
-                        vpaddq_s32(sums[0], sums[1])
-                    }
-                    _ => {
-                        let [low, high] = two(self, w2[0], a2[0]);
-                        let mut sums = [vpaddlq_s16(low), vpaddlq_s16(high)];
-                        unrolled!(i in [1, 2, 3] {
-                            if i < J / 2 {
-                                let [low, high] = two(self, w2[i], a2[i]);
-                                sums = [vpadalq_s16(sums[0], low), vpadalq_s16(sums[1], high)];
-                            }
-                        });
-                        vpaddq_s32(sums[0], sums[1])
-                    }
-                };
-                out[r] = vaddq_s32(start[r], sum);
-            }
-            out
-        }
-    }
-    const PLANE: u32 = 6;
-    const LATENT_RATE: usize = 16;
-    #[inline(always)]
-    fn many_i8<const R: usize, const T: usize>(
-        self,
-        w: [&[Line]; R],
-        a: [&[[i8; 4]]; T],
-        starts: [i32; T],
-    ) -> [[[[float32x4_t; 2]; 2]; R]; T] {
-        latent::many::<2, R, T>(self, w, a, starts)
-    }
-    #[inline(always)]
-    fn many_planes<const R: usize, const T: usize>(
-        self,
-        w: [&[Line]; R],
-        a: [&[[i8; 4]]; T],
-    ) -> [[[[float32x4_t; 2]; 2]; R]; T] {
-        latent::many::<4, R, T>(self, w, a, [0; T])
-    }
-    #[inline(always)]
-    fn nibbles(
-        self,
-        words: &[Word; 4],
-        a: &[[i8; 4]; 8],
-        start: [[int32x4_t; 2]; 2],
-    ) -> [[int32x4_t; 2]; 2] {
-        let a = self.ready(a);
-        let sums = [
-            [
-                four_rows::<0>(self, words, &a),
-                four_rows::<1>(self, words, &a),
-            ],
-            [
-                four_rows::<2>(self, words, &a),
-                four_rows::<3>(self, words, &a),
-            ],
-        ];
-        [
-            both!(vaddq_s32, start[0], sums[0]),
-            both!(vaddq_s32, start[1], sums[1]),
-        ]
-    }
-    #[inline(always)]
-    fn dot_half(self, w: int8x16_t, a: int8x16_t) -> int32x4_t {
-        // SAFETY: the token proves NEON.
-        unsafe {
-            vpaddlq_s16(vmlal_high_s8(
-                vmull_s8(vget_low_s8(w), vget_low_s8(a)),
-                w,
-                a,
-            ))
-        }
-    }
 }
 
 /// For [`Simd::spread`]: which byte of its lane each byte looks at, and at which bit of it.
