@@ -31,7 +31,6 @@ pub struct Kernel {
     isa: Isa,
     format: Format,
     one: PanelFn,
-    two: PanelFn,
     four: PanelFn,
     /// None where the format does not go in tiles.
     tiles: Option<(FewFn, ManyFn, CoarseFn)>,
@@ -49,7 +48,6 @@ pub fn plan(isa: Isa, format: Format) -> Kernel {
                 isa,
                 format,
                 one: panel::<Q, 1>,
-                two: panel::<Q, 2>,
                 four: panel::<Q, GROUP>,
                 tiles: format.visit_tiled(self),
             }
@@ -148,10 +146,10 @@ impl Kernel {
             let height = weights.len() / row_bytes;
             let mut token = 0;
             while token < acts.tokens() {
+                // Two or three of four: kernels of their own were a third of this code, which only weights as they lie take.
                 let (group, panel) = match acts.tokens() - token {
-                    GROUP.. => (GROUP, self.four),
-                    2.. => (2, self.two),
-                    _ => (1, self.one),
+                    1 => (1, self.one),
+                    more => (more.min(GROUP), self.four),
                 };
                 panel(self.isa, weights, row_bytes, acts, token, &mut tile);
                 for (t, values) in tile[..group].iter().enumerate() {

@@ -1,5 +1,8 @@
 //! Plain Rust, for every CPU: arrays of the widths that the vocabulary names, which the compiler vectorises with whatever the
 //! target has at the least (SSE2 on x86-64).
+//!
+//! What takes a loop stays a function of its own. Dissolved into every kernel of every format, as in the other tiers, arrays of bytes come
+//! apart into single bytes, which no compiler puts together again: that was a sixth of the program, and not faster.
 
 use crate::lanes::Sixteen;
 use crate::simd::{Simd, SimdOp};
@@ -59,8 +62,8 @@ fn eighths(w: &[u8; 32], a: &[u8; 32], from: usize, to: usize) -> [i32; 8] {
 }
 
 /// `start` plus eight rows times the same activations, four columns a step.
-#[inline(always)]
-fn rows<const J: usize>(w: &[[u8; 32]; J], a: &[[i8; 4]; J], start: [i32; 8]) -> [i32; 8] {
+#[inline(never)]
+fn rows(w: &[[u8; 32]], a: &[[i8; 4]], start: [i32; 8]) -> [i32; 8] {
     let mut out = start;
     for (w, a) in w.iter().zip(a) {
         for r in 0..8 {
@@ -70,6 +73,24 @@ fn rows<const J: usize>(w: &[[u8; 32]; J], a: &[[i8; 4]; J], start: [i32; 8]) ->
         }
     }
     out
+}
+
+/// Bits `4 * (j % 2)` and on of byte `j / 2` of each word, a byte each: 0 or 255.
+#[inline(never)]
+fn spread(words: &[u8; 32], j: usize) -> [u8; 32] {
+    from_fn(|i| {
+        if words[i / 4 * 4 + j / 2] >> (j % 2 * 4 + i % 4) & 1 == 0 {
+            0
+        } else {
+            0xff
+        }
+    })
+}
+
+/// `table[i]` for each byte `i`.
+#[inline(never)]
+fn table(table: &[i8; 16], index: &[u8; 32]) -> [u8; 32] {
+    from_fn(|i| table[usize::from(index[i] & 15)] as u8)
 }
 
 impl Simd for Scalar {
@@ -97,7 +118,7 @@ impl Simd for Scalar {
     fn acts(self, x: &[i8; 32]) -> [u8; 32] {
         x.map(|v| v as u8)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn nibbles(self, x: &[u8; 16]) -> [u8; 32] {
         let mut out = [0; 32];
         for i in 0..16 {
@@ -112,35 +133,35 @@ impl Simd for Scalar {
     fn splat_b(self, x: u8) -> [u8; 32] {
         [x; 32]
     }
-    #[inline(always)]
+    #[inline(never)]
     fn and(self, a: [u8; 32], b: [u8; 32]) -> [u8; 32] {
         from_fn(|i| a[i] & b[i])
     }
-    #[inline(always)]
+    #[inline(never)]
     fn or(self, a: [u8; 32], b: [u8; 32]) -> [u8; 32] {
         from_fn(|i| a[i] | b[i])
     }
-    #[inline(always)]
+    #[inline(never)]
     fn shr<const N: i32>(self, a: [u8; 32]) -> [u8; 32] {
         from_fn(|i| a[i] >> N)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn shl<const N: i32>(self, a: [u8; 32]) -> [u8; 32] {
         from_fn(|i| a[i] << N)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn test(self, a: [u8; 32], b: [u8; 32]) -> [u8; 32] {
         from_fn(|i| if a[i] & b[i] == 0 { 0 } else { 0xff })
     }
-    #[inline(always)]
+    #[inline(never)]
     fn bits(self, bits: u32) -> [u8; 32] {
         from_fn(|i| if bits >> i & 1 == 0 { 0 } else { 0xff })
     }
     #[inline(always)]
-    fn table(self, table: &[i8; 16], index: [u8; 32]) -> [u8; 32] {
-        from_fn(|i| table[usize::from(index[i] & 15)] as u8)
+    fn table(self, values: &[i8; 16], index: [u8; 32]) -> [u8; 32] {
+        table(values, &index)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn flip(self, a: [u8; 32], mask: u8) -> [u8; 32] {
         a.map(|a| a ^ mask)
     }
@@ -151,11 +172,11 @@ impl Simd for Scalar {
         *out = x;
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn dot_u6(self, w: [u8; 32], a: [u8; 32]) -> [i32; 8] {
         eighths(&w, &a, 0, 4)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn dot_i8(self, w: [u8; 32], a: [u8; 32]) -> [i32; 8] {
         let (low, high) = (eighths(&w, &a, 0, 2), eighths(&w, &a, 2, 4));
         from_fn(|i| low[i] + high[i])
@@ -164,7 +185,7 @@ impl Simd for Scalar {
     fn scales(self, x: &[i8; 16]) -> [i32; 16] {
         x.map(i32::from)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn dot_halves(self, w: [u8; 32], a: [u8; 32], scales: [i32; 16], j: usize) -> [i32; 8] {
         let (low, high) = (eighths(&w, &a, 0, 2), eighths(&w, &a, 2, 4));
         from_fn(|i| low[i] * scales[2 * j] + high[i] * scales[2 * j + 1])
@@ -176,13 +197,7 @@ impl Simd for Scalar {
 
     #[inline(always)]
     fn spread(self, words: [u8; 32], j: usize) -> [u8; 32] {
-        from_fn(|i| {
-            if words[i / 4 * 4 + j / 2] >> (j % 2 * 4 + i % 4) & 1 == 0 {
-                0
-            } else {
-                0xff
-            }
-        })
+        spread(&words, j)
     }
     #[inline(always)]
     fn start(self, sum: i32, times: i32) -> [i32; 8] {
@@ -215,23 +230,23 @@ impl Simd for Scalar {
     ) -> [i32; 8] {
         rows(w, a, start)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn load_n(self, x: &[u8; 32]) -> [i32; 8] {
         from_fn(|r| i32::from_le_bytes([x[4 * r], x[4 * r + 1], x[4 * r + 2], x[4 * r + 3]]))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn load_n16(self, x: &[u8; 16]) -> [i32; 8] {
         from_fn(|r| u16::from_le_bytes([x[2 * r], x[2 * r + 1]]).into())
     }
-    #[inline(always)]
+    #[inline(never)]
     fn bits_n(self, x: [i32; 8], shift: u32, mask: i32) -> [f32; 8] {
         x.map(|x| ((x.cast_unsigned() >> shift).cast_signed() & mask) as f32)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn byte_n(self, x: [i32; 8], i: u32) -> [f32; 8] {
         x.map(|x| ((x >> (8 * i)) as i8).into())
     }
-    #[inline(always)]
+    #[inline(never)]
     fn to_f(self, x: [i32; 8]) -> [f32; 8] {
         x.map(|x| x as f32)
     }
@@ -265,19 +280,19 @@ impl Simd for Scalar {
     fn load_f32_le(self, x: &[u8; 32]) -> [f32; 8] {
         from_fn(|i| f32::from_le_bytes([x[4 * i], x[4 * i + 1], x[4 * i + 2], x[4 * i + 3]]))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn load_f16_le(self, x: &[u8; 16]) -> [f32; 8] {
         from_fn(|i| widen(u16::from_le_bytes([x[2 * i], x[2 * i + 1]])))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn load_bf16_le(self, x: &[u8; 16]) -> [f32; 8] {
         from_fn(|i| f32::from_le_bytes([0, 0, x[2 * i], x[2 * i + 1]]))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn load_f16(self, x: &[u16; 8]) -> [f32; 8] {
         x.map(widen)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn store_f16(self, x: [f32; 8], out: &mut [u16; 8]) {
         *out = x.map(|v| f16::from_f32(v).to_bits());
     }
@@ -305,7 +320,7 @@ impl Simd for Scalar {
     fn div(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
         from_fn(|i| a[i] / b[i])
     }
-    #[inline(always)]
+    #[inline(never)]
     fn fma(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
         from_fn(|i| a[i] * b[i] + c[i])
     }
@@ -330,7 +345,7 @@ impl Simd for Scalar {
     fn pow2(self, a: [f32; 8]) -> [f32; 8] {
         a.map(|v| f32::from_bits(((v as i32).wrapping_add(127) as u32) << 23))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn round_i8(self, x: [[f32; 8]; 4], out: &mut [i8; 32]) -> [i32; 2] {
         let mut sums = [0; 2];
         for (k, (x, out)) in x.iter().zip(out.as_chunks_mut::<8>().0).enumerate() {

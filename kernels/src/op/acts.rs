@@ -188,7 +188,7 @@ impl<'a> Acts<'a> {
         }
     }
 
-    /// `T` rows from `start`, as the kernels read them.
+    /// `T` rows from `start`, as the kernels read them; the last one again where there are no more.
     #[inline(always)]
     pub(crate) fn group<const T: usize>(&self, start: usize) -> [Act<'a>; T] {
         let mut out = [Act {
@@ -201,7 +201,7 @@ impl<'a> Acts<'a> {
             q16: &[],
         }; T];
         for t in 0..T {
-            let row = self.rows(start + t, 1);
+            let row = self.rows((start + t).min(self.tokens() - 1), 1);
             let n = row.q.len() / BLOCK;
             let (d, sums) = row.scales.split_at(n);
             let (s32, s16) = sums.split_at(n);
