@@ -20,6 +20,7 @@ mod moe;
 mod pack;
 pub mod rope;
 mod router;
+mod sequence;
 mod state;
 mod step;
 #[cfg(test)]
@@ -37,6 +38,7 @@ use config::{Config, Heads};
 use matrix::Matrix;
 pub use pack::{PackCache, PackState};
 pub(crate) use router::MAX_GROUPS;
+pub use sequence::Sequence;
 pub use state::State;
 pub use watch::Watch;
 use weights::{Attention, Ffn, Gated, Mla, Query, Weights};
