@@ -34,11 +34,14 @@ mod perplexity;
 mod power;
 mod progress;
 mod quantize;
+mod reward;
 mod run;
+mod samples;
 mod sampling;
 mod score;
 mod synth;
 mod table;
+mod token;
 mod tokenize;
 mod tune;
 

@@ -17,9 +17,11 @@ use crate::meter::Speed;
 use crate::sample::Sampler;
 
 mod pieces;
+mod samples;
 mod session;
 
 pub use pieces::{Piece, Pieces};
+pub use samples::{Sample, Samples};
 pub use session::{Session, SessionOptions};
 
 /// What generation and scoring ask of a model and the sequence that it is in.
@@ -126,20 +128,7 @@ impl<'a, M: Forward> Generation<'a, M> {
         options: GenerateOptions,
         progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Self> {
-        if prompt.is_empty() {
-            return Err(Error::Argument {
-                name: "prompt",
-                value: "(empty)".into(),
-                expected: "at least one token".into(),
-            });
-        }
-        let tokens = model.len() + prompt.len();
-        if tokens > model.capacity() {
-            return Err(Error::ContextFull {
-                tokens,
-                context: model.capacity(),
-            });
-        }
+        check_prompt(model, prompt)?;
         let speed = Speed {
             bytes_per_token: model.bytes_per_token(),
             ..Speed::default()
@@ -154,57 +143,27 @@ impl<'a, M: Forward> Generation<'a, M> {
             end: None,
             speed,
         };
-        generation.prefill(prompt, progress)?;
+        let Some(last) = prefill(generation.model, prompt, &mut generation.speed, progress)? else {
+            generation.end = Some(End::Stopped);
+            return Ok(generation);
+        };
+        let start = Instant::now();
+        let tokens = prompt.iter();
+        tokens.for_each(|&id| generation.sampler.accept(id));
+        generation.step(last)?;
+        generation.speed.prefill.add(last.len(), start.elapsed());
+        let _ = progress(prompt.len(), prompt.len());
         Ok(generation)
-    }
-
-    fn prefill(
-        &mut self,
-        prompt: &[u32],
-        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
-    ) -> Result<()> {
-        let total = prompt.len();
-        let mut rest = prompt;
-        loop {
-            if progress(total - rest.len(), total).is_break() {
-                self.end = Some(End::Stopped);
-                return Ok(());
-            }
-            let start = Instant::now();
-            let (batch, after) = rest.split_at(rest.len().min(self.model.batch()));
-            if after.is_empty() {
-                prompt.iter().for_each(|&id| self.sampler.accept(id));
-                self.step(batch)?;
-            } else {
-                self.model.feed(batch)?;
-            }
-            self.speed.prefill.add(batch.len(), start.elapsed());
-            rest = after;
-            if rest.is_empty() {
-                let _ = progress(total, total);
-                return Ok(());
-            }
-        }
     }
 
     /// Runs `tokens` and samples what follows them, or finds that nothing does.
     fn step(&mut self, tokens: &[u32]) -> Result<()> {
         let logits = self.model.last(tokens)?;
-        if self.options.n == Some(self.speed.answer_tokens) {
-            self.end = Some(End::Length);
-            return Ok(());
+        let done = self.speed.answer_tokens;
+        match next_token(logits, self.sampler, &self.ends, self.options, done)? {
+            Ok(token) => self.ready = Some(token),
+            Err(end) => self.end = Some(end),
         }
-        let id = self.sampler.sample(logits)?;
-        if self.ends.contains(&id) {
-            self.end = Some(End::Token(id));
-            return Ok(());
-        }
-        let logprob = match self.options.logprobs {
-            true => Some(logprob(logits, id)?),
-            false => None,
-        };
-        self.sampler.accept(id);
-        self.ready = Some(Token { id, logprob });
         Ok(())
     }
 
@@ -219,6 +178,72 @@ impl<'a, M: Forward> Generation<'a, M> {
     pub fn speed(&self) -> &Speed {
         &self.speed
     }
+}
+
+/// Refuses a prompt that is empty or does not fit.
+fn check_prompt(model: &impl Forward, prompt: &[u32]) -> Result<()> {
+    if prompt.is_empty() {
+        return Err(Error::Argument {
+            name: "prompt",
+            value: "(empty)".into(),
+            expected: "at least one token".into(),
+        });
+    }
+    let tokens = model.len() + prompt.len();
+    if tokens > model.capacity() {
+        return Err(Error::ContextFull {
+            tokens,
+            context: model.capacity(),
+        });
+    }
+    Ok(())
+}
+
+/// Runs all of `prompt` but its last batch, which it returns, since logits come from that; `None` when `progress` breaks.
+fn prefill<'p>(
+    model: &mut impl Forward,
+    prompt: &'p [u32],
+    speed: &mut Speed,
+    progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<Option<&'p [u32]>> {
+    let total = prompt.len();
+    let mut rest = prompt;
+    loop {
+        if progress(total - rest.len(), total).is_break() {
+            return Ok(None);
+        }
+        let start = Instant::now();
+        let (batch, after) = rest.split_at(rest.len().min(model.batch()));
+        if after.is_empty() {
+            return Ok(Some(batch));
+        }
+        model.feed(batch)?;
+        speed.prefill.add(batch.len(), start.elapsed());
+        rest = after;
+    }
+}
+
+/// Samples what follows an answer of `done` tokens, by the logits after it, or finds that nothing does.
+fn next_token(
+    logits: &[f32],
+    sampler: &mut Sampler,
+    ends: &[u32],
+    options: GenerateOptions,
+    done: usize,
+) -> Result<core::result::Result<Token, End>> {
+    if options.n == Some(done) {
+        return Ok(Err(End::Length));
+    }
+    let id = sampler.sample(logits)?;
+    if ends.contains(&id) {
+        return Ok(Err(End::Token(id)));
+    }
+    let logprob = match options.logprobs {
+        true => Some(logprob(logits, id)?),
+        false => None,
+    };
+    sampler.accept(id);
+    Ok(Ok(Token { id, logprob }))
 }
 
 impl<M: Forward> Iterator for Generation<'_, M> {

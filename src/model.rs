@@ -40,6 +40,7 @@ pub use pack::{PackCache, PackState};
 pub(crate) use router::MAX_GROUPS;
 pub use sequence::Sequence;
 pub use state::State;
+pub(crate) use step::TOGETHER;
 pub use watch::Watch;
 use weights::{Attention, Ffn, Gated, Mla, Query, Weights};
 

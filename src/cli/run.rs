@@ -8,8 +8,10 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use wattle::chat::ChatTemplate;
-use wattle::generate::{End, Forward};
+use wattle::generate::{End, Forward, Session};
 use wattle::load::Model;
+use wattle::meter::Speed;
+use wattle::sample::{Sampler, SamplerOptions};
 use wattle::tokenizer::EncodeOptions;
 use wattle::{Error, Result};
 
@@ -19,6 +21,7 @@ use super::energy::{Answers, PowerArgs};
 use super::input::{self, TextArgs};
 use super::interrupt::Interrupt;
 use super::model::ModelArgs;
+use super::samples::SamplesArgs;
 use super::sampling::{SamplingArgs, seed_note};
 use super::{say, written};
 
@@ -41,6 +44,8 @@ pub(crate) struct Args {
     predict: i64,
     #[command(flatten)]
     sampling: SamplingArgs,
+    #[command(flatten)]
+    samples: SamplesArgs,
     #[command(flatten)]
     power: PowerArgs,
     /// Chat: the text given is the first message [-cnv]
@@ -68,20 +73,27 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     let given = args.text.given()?;
     let n = limit(args.predict)?;
     args.sampling.options(0)?;
+    let samples = args.samples.count()?;
     // A text that is piped in is read before the long work, so that a fault in it shows at once.
     let given = match given {
         None if !args.cnv && (args.no_cnv || !input::is_typed()) => Some(input::read_all()?),
         given => given,
     };
+    if samples.is_some() && given.is_none() {
+        return Err(Error::Argument {
+            name: "--samples",
+            value: "in a chat that goes on".into(),
+            expected: "one prompt, by -p, -f or a pipe; with --cnv it is one message, by -p or -f"
+                .into(),
+        });
+    }
     let interrupt = Interrupt::install()?;
     // Before this thread keeps to some of its cores.
     let energy = Answers::begin(&args.power)?;
     let model = args.model.load_as_tuned()?;
     let mut session = args.model.session(&model)?;
-    let mut sampler = session.sampler(&args.sampling.options(session.capacity())?)?;
-    if args.ignore_eos {
-        sampler.suppress(session.ends().iter().copied());
-    }
+    let options = args.sampling.options(session.capacity())?;
+    let mut sampler = args.sampler(&session, &options)?;
 
     // The template is asked for only when there is a chat: a text can be continued whatever is wrong with it.
     let template = match args.cnv || given.is_none() {
@@ -93,7 +105,12 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
             "wattle: note: the file's chat template failed ({reason}); ours for {family} is used"
         ));
     }
-    let (speed, end) = match template {
+    let (speed, code) = match template {
+        Some(template) if samples.is_some() => {
+            let text = given.unwrap_or_default();
+            let prompt = chat::opening(&session, template, args.system_prompt.clone(), text)?;
+            args.drawn(&mut session, &prompt, &sampler, n, &interrupt, &energy, out)?
+        }
         Some(template) => {
             let opening = Opening {
                 system: args.system_prompt.clone(),
@@ -110,7 +127,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
                 &energy,
                 out,
             )?;
-            (speed, None)
+            (speed, ExitCode::SUCCESS)
         }
         None if args.cnv => {
             return Err(Error::Unsupported {
@@ -132,19 +149,27 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
                 None => input::read_all()?,
             };
             let prompt = tokens(&model, &text, args.parse_special)?;
-            let answer = answer(
-                &mut session,
-                &prompt,
-                &mut sampler,
-                n,
-                &interrupt,
-                &energy,
-                out,
-            )?;
-            if io::stdout().is_terminal() {
-                written(writeln!(out).and_then(|()| out.flush()))?;
+            if samples.is_some() {
+                args.drawn(&mut session, &prompt, &sampler, n, &interrupt, &energy, out)?
+            } else {
+                let answer = answer(
+                    &mut session,
+                    &prompt,
+                    &mut sampler,
+                    n,
+                    &interrupt,
+                    &energy,
+                    out,
+                )?;
+                if io::stdout().is_terminal() {
+                    written(writeln!(out).and_then(|()| out.flush()))?;
+                }
+                let code = match answer.end {
+                    End::Stopped => interrupt.exit_code(),
+                    _ => ExitCode::SUCCESS,
+                };
+                (answer.speed, code)
             }
-            (answer.speed, Some(answer.end))
         }
     };
     let joules = energy.note(&speed);
@@ -152,10 +177,40 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
         "wattle: {speed}{joules}{}",
         seed_note(&sampler)
     ));
-    Ok(match end {
-        Some(End::Stopped) => interrupt.exit_code(),
-        _ => ExitCode::SUCCESS,
-    })
+    Ok(code)
+}
+
+impl Args {
+    /// A sampler of the session's vocabulary, which does what the flags say.
+    fn sampler(&self, session: &Session<'_>, options: &SamplerOptions) -> Result<Sampler> {
+        let mut sampler = session.sampler(options)?;
+        if self.ignore_eos {
+            sampler.suppress(session.ends().iter().copied());
+        }
+        Ok(sampler)
+    }
+
+    /// Draws several answers to `prompt`: the first with the seed of `first`, the others with those that follow it.
+    fn drawn(
+        &self,
+        session: &mut Session<'_>,
+        prompt: &[u32],
+        first: &Sampler,
+        n: Option<usize>,
+        interrupt: &Interrupt,
+        energy: &Answers,
+        out: &mut dyn Write,
+    ) -> Result<(Speed, ExitCode)> {
+        let count = self.samples.count()?.unwrap_or(1) as u64;
+        let seeds = (0..count).map(|i| SamplerOptions {
+            seed: Some(first.seed().wrapping_add(i)),
+            ..first.options().clone()
+        });
+        let samplers = seeds.map(|options| self.sampler(session, &options));
+        let samplers = samplers.collect::<Result<_>>()?;
+        let samples = &self.samples;
+        samples.draw(session, prompt, samplers, n, interrupt, energy, out)
+    }
 }
 
 /// `-n`: -1 is no limit.

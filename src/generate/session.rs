@@ -36,12 +36,12 @@ impl Default for SessionOptions {
 /// only the new end is computed.
 #[derive(Debug)]
 pub struct Session<'m> {
-    model: &'m Model,
-    state: State,
+    pub(super) model: &'m Model,
+    pub(super) state: State,
     /// The tokens that `state` holds.
-    tokens: Vec<u32>,
+    pub(super) tokens: Vec<u32>,
     /// The end-of-generation tokens; none without a tokenizer.
-    ends: Vec<u32>,
+    pub(super) ends: Vec<u32>,
 }
 
 impl<'m> Session<'m> {
