@@ -33,6 +33,7 @@ mod npy;
 mod perplexity;
 mod power;
 mod progress;
+mod prompt_cache;
 mod quantize;
 mod reward;
 mod run;

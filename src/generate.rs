@@ -17,10 +17,12 @@ use crate::meter::Speed;
 use crate::sample::Sampler;
 
 mod pieces;
+pub mod prompt_cache;
 mod samples;
 mod session;
 
 pub use pieces::{Piece, Pieces};
+pub use prompt_cache::PromptCache;
 pub use samples::{Sample, Samples};
 pub use session::{Session, SessionOptions};
 

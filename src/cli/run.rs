@@ -21,6 +21,7 @@ use super::energy::{Answers, PowerArgs};
 use super::input::{self, TextArgs};
 use super::interrupt::Interrupt;
 use super::model::ModelArgs;
+use super::prompt_cache::PromptCacheArgs;
 use super::samples::SamplesArgs;
 use super::sampling::{SamplingArgs, seed_note};
 use super::{say, written};
@@ -46,6 +47,8 @@ pub(crate) struct Args {
     sampling: SamplingArgs,
     #[command(flatten)]
     samples: SamplesArgs,
+    #[command(flatten)]
+    prompt_cache: PromptCacheArgs,
     #[command(flatten)]
     power: PowerArgs,
     /// Chat: the text given is the first message [-cnv]
@@ -111,6 +114,13 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
             let prompt = chat::opening(&session, template, args.system_prompt.clone(), text)?;
             args.drawn(&mut session, &prompt, &sampler, n, &interrupt, &energy, out)?
         }
+        Some(_) if args.prompt_cache.is_asked_for() => {
+            return Err(Error::Argument {
+                name: "--prompt-cache",
+                value: "in a chat".into(),
+                expected: "a text to continue (-p or -f, without --cnv), or --samples".into(),
+            });
+        }
         Some(template) => {
             let opening = Opening {
                 system: args.system_prompt.clone(),
@@ -152,9 +162,12 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
             if samples.is_some() {
                 args.drawn(&mut session, &prompt, &sampler, n, &interrupt, &energy, out)?
             } else {
+                let kept = args.prompt_cache.load(&mut session, &prompt);
+                let known = &prompt[..kept.known];
+                known.iter().for_each(|&id| sampler.accept(id));
                 let answer = answer(
                     &mut session,
-                    &prompt,
+                    kept.rest(),
                     &mut sampler,
                     n,
                     &interrupt,
@@ -164,6 +177,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
                 if io::stdout().is_terminal() {
                     written(writeln!(out).and_then(|()| out.flush()))?;
                 }
+                kept.save(&session);
                 let code = match answer.end {
                     End::Stopped => interrupt.exit_code(),
                     _ => ExitCode::SUCCESS,
@@ -206,10 +220,18 @@ impl Args {
             seed: Some(first.seed().wrapping_add(i)),
             ..first.options().clone()
         });
-        let samplers = seeds.map(|options| self.sampler(session, &options));
+        let kept = self.prompt_cache.load(session, prompt);
+        let samplers = seeds.map(|options| {
+            let mut sampler = self.sampler(session, &options)?;
+            let known = &prompt[..kept.known];
+            known.iter().for_each(|&id| sampler.accept(id));
+            Ok(sampler)
+        });
         let samplers = samplers.collect::<Result<_>>()?;
-        let samples = &self.samples;
-        samples.draw(session, prompt, samplers, n, interrupt, energy, out)
+        let (samples, rest) = (&self.samples, kept.rest());
+        let drawn = samples.draw(session, rest, samplers, n, interrupt, energy, out)?;
+        kept.save(session);
+        Ok(drawn)
     }
 }
 

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use serde::Serialize;
-use wattle::generate::{End, GenerateOptions, Sample, Session};
+use wattle::generate::{End, Forward, GenerateOptions, Sample, Session};
 use wattle::meter::Speed;
 use wattle::meter::energy::Timing;
 use wattle::sample::Sampler;
@@ -74,7 +74,7 @@ impl SamplesArgs {
             answering.go_on()
         };
         let options = GenerateOptions { n, logprobs: true };
-        let model = session.model();
+        let (model, before) = (session.model(), session.len() + prompt.len());
         energy.mark();
         let begin = Instant::now();
         let mut samples = session.samples(prompt, samplers, options, &mut go_on)?;
@@ -98,7 +98,7 @@ impl SamplesArgs {
             let pieces = sample.tokens.iter().map(|token| stream.push(token.id));
             let mut text: String = pieces.collect();
             text.push_str(&stream.finish());
-            lines.push(line(index, sample, text, prompt.len(), &names));
+            lines.push(line(index, sample, text, before, &names));
         }
         let mut failed = false;
         if let Some(command) = &self.reward {
@@ -163,12 +163,12 @@ fn line(
     index: usize,
     sample: &Sample,
     text: String,
-    prompt: usize,
+    before: usize,
     names: &Names<'_>,
 ) -> JsonSample {
     let tokens = sample.tokens.iter().enumerate();
     let tokens = tokens.map(|(i, token)| JsonToken {
-        position: prompt + i,
+        position: before + i,
         id: token.id,
         text: names.of(token.id),
         logprob: token.logprob,

@@ -14,6 +14,8 @@ use std::sync::Arc;
 use wattle_kernels::latent::{self, Line, Shape};
 use wattle_kernels::{self as op, Elems, Isa, Rows};
 
+mod stored;
+
 use super::config::Heads;
 use super::memory::{filled, reserved};
 use crate::error::Result;
@@ -86,6 +88,21 @@ impl Layout {
             (CacheType::Q8, Heads::Mla(h)) => Self::Latent(Shape::new(h.kv_lora_rank, h.rope)),
             (CacheType::Q8 | CacheType::F16, _) => Self::F16(width),
             (CacheType::F32, _) => Self::F32(width),
+        }
+    }
+}
+
+impl Layout {
+    /// Bytes of a block; `None` where no machine has so many.
+    fn block_bytes(self) -> Option<usize> {
+        let rows = |width: usize, size: usize| width.checked_mul(BLOCK * size);
+        match self {
+            Self::F16(width) => rows(width, 2),
+            Self::F32(width) => rows(width, 4),
+            Self::Latent(shape) => {
+                let words = shape.words().checked_mul(size_of::<Line>())?;
+                words.checked_add(shape.scales().checked_mul(4)?)
+            }
         }
     }
 }

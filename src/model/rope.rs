@@ -121,6 +121,13 @@ impl Rope {
         }
     }
 
+    /// Whether sequences with room for `context` tokens have frequencies of their own.
+    pub(crate) fn is_long(&self, context: usize) -> bool {
+        self.long
+            .as_ref()
+            .is_some_and(|(original, _)| context > *original)
+    }
+
     /// How dimensions pair up.
     #[must_use]
     pub fn kind(&self) -> RopeKind {

@@ -4,6 +4,7 @@
 //! sequence and any number of others, so that a branch costs what it adds and nothing else.
 
 use std::collections::HashMap;
+use std::io::{self, Write};
 
 use wattle_kernels::Isa;
 
@@ -99,17 +100,63 @@ impl Sequence {
     pub fn cache_bytes<'a>(sequences: impl IntoIterator<Item = &'a Self>) -> usize {
         let mut blocks = HashMap::new();
         for sequence in sequences {
-            let index = sequence.index.iter().map(|keys| &keys.0);
-            for cache in sequence.caches.iter().chain(index) {
-                cache.count(&mut blocks);
-            }
+            sequence.shared().for_each(|cache| cache.count(&mut blocks));
         }
         blocks.values().sum()
+    }
+
+    /// How its rows lie; that of index keys follows from it.
+    pub(crate) fn layout(&self) -> Option<Layout> {
+        self.caches.first().map(Cache::layout)
+    }
+
+    /// Whether there are keys to choose rows by.
+    pub(crate) fn chooses(&self) -> bool {
+        !self.index.is_empty()
+    }
+
+    /// Bytes of the first `n` tokens in a file; `None` where no machine has so many.
+    pub(crate) fn stored_bytes(&self, n: usize) -> Option<usize> {
+        let mut all = self.shared();
+        all.try_fold(0_usize, |sum, cache| {
+            sum.checked_add(cache.stored_bytes(n)?)
+        })
+    }
+
+    /// Writes the rows of the first `n` tokens.
+    pub(crate) fn store(&self, n: usize, out: &mut dyn Write) -> io::Result<()> {
+        self.shared().try_for_each(|cache| cache.store(n, out))
+    }
+
+    /// Takes the rows of `n` tokens from their bytes, as many as there must be, in the place of all that it holds. On an error it holds
+    /// nothing.
+    pub(crate) fn restore(&mut self, n: usize, bytes: &[u8]) -> Result<()> {
+        assert_eq!(
+            Some(bytes.len()),
+            self.stored_bytes(n),
+            "rows of this sequence"
+        );
+        let mut rest = bytes;
+        let restored = self.all().try_for_each(|cache| {
+            let (own, after) = rest.split_at(cache.stored_bytes(n).unwrap_or(0));
+            rest = after;
+            cache.restore(n, own)
+        });
+        self.len = n;
+        if restored.is_err() {
+            self.truncate(0);
+        }
+        restored
     }
 
     /// Makes room for `more` tokens, so that the pass itself asks for no memory.
     pub(crate) fn reserve(&mut self, more: usize) -> Result<()> {
         self.all().try_for_each(|cache| cache.reserve(more))
+    }
+
+    fn shared(&self) -> impl Iterator<Item = &Cache> {
+        let index = self.index.iter().map(|keys| &keys.0);
+        self.caches.iter().chain(index)
     }
 
     fn all(&mut self) -> impl Iterator<Item = &mut Cache> {
