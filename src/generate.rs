@@ -61,6 +61,11 @@ pub trait Forward {
     fn all(&mut self, tokens: &[u32]) -> Result<&[f32]>;
     /// Forgets all tokens from `len` on; does nothing when there are fewer.
     fn truncate(&mut self, len: usize);
+    /// Forgets `discard` tokens from `keep` on; those behind them move up.
+    ///
+    /// # Errors
+    /// When there are not so many tokens.
+    fn shift(&mut self, keep: usize, discard: usize) -> Result<()>;
     /// Forgets the sequence: the next token stands first.
     fn clear(&mut self) {
         self.truncate(0);
@@ -72,6 +77,8 @@ pub trait Forward {
 pub struct GenerateOptions {
     /// Most tokens to generate; `None` goes on until the model ends its answer or the context is full.
     pub n: Option<usize>,
+    /// When the context is full, forget half of the tokens behind the first so many and go on; without it the answer ends.
+    pub shift: Option<usize>,
     /// Also compute each token's log-probability, which costs a pass over the vocabulary.
     pub logprobs: bool,
 }
@@ -158,6 +165,27 @@ impl<'a, M: Forward> Generation<'a, M> {
         Ok(generation)
     }
 
+    /// Whether the context has no room, and none can be made.
+    fn is_full(&self) -> bool {
+        let (len, capacity) = (self.model.len(), self.model.capacity());
+        len >= capacity
+            && self
+                .options
+                .shift
+                .is_none_or(|keep| to_forget(len, keep) == 0)
+    }
+
+    /// Makes room for a token where there is none.
+    fn room(&mut self) -> Result<()> {
+        let len = self.model.len();
+        match self.options.shift {
+            Some(keep) if len >= self.model.capacity() => {
+                self.model.shift(keep, to_forget(len, keep))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Runs `tokens` and samples what follows them, or finds that nothing does.
     fn step(&mut self, tokens: &[u32]) -> Result<()> {
         let logits = self.model.last(tokens)?;
@@ -180,6 +208,12 @@ impl<'a, M: Forward> Generation<'a, M> {
     pub fn speed(&self) -> &Speed {
         &self.speed
     }
+}
+
+/// How many of `len` tokens a shift forgets that keeps the first `keep`: half of the others, as in llama.cpp, and one at least.
+fn to_forget(len: usize, keep: usize) -> usize {
+    let others = len.saturating_sub(keep);
+    (others / 2).max(others.min(1))
 }
 
 /// Refuses a prompt that is empty or does not fit.
@@ -256,12 +290,12 @@ impl<M: Forward> Iterator for Generation<'_, M> {
         if self.ready.is_none() && self.end.is_none() {
             if self.options.n == Some(self.speed.answer_tokens) {
                 self.end = Some(End::Length);
-            } else if self.model.len() >= self.model.capacity() {
+            } else if self.is_full() {
                 self.end = Some(End::Context);
             } else {
                 let start = Instant::now();
                 let previous = [self.previous];
-                if let Err(error) = self.step(&previous) {
+                if let Err(error) = self.room().and_then(|()| self.step(&previous)) {
                     self.end = Some(End::Stopped);
                     return Some(Err(error));
                 }

@@ -21,6 +21,7 @@ mod pack;
 pub mod rope;
 mod router;
 mod sequence;
+mod shift;
 mod state;
 mod step;
 #[cfg(test)]

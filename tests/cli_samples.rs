@@ -88,6 +88,7 @@ fn samples_have_the_bits_of_an_answer_alone() {
     let options = GenerateOptions {
         n: None,
         logprobs: true,
+        shift: None,
     };
     for &cache_type in CacheType::ALL {
         let size = SessionOptions {

@@ -55,6 +55,7 @@ fn answer(session: &mut Session<'_>, rest: &[u32]) -> Vec<Token> {
     let options = GenerateOptions {
         n: Some(20),
         logprobs: true,
+        shift: None,
     };
     let mut go_on = |_, _| ControlFlow::Continue(());
     let answer = Generation::new(session, rest, &mut sampler, &[], options, &mut go_on);

@@ -7,7 +7,7 @@ use std::io::Write;
 
 use wattle::Result;
 use wattle::chat::{ChatOptions, ChatTemplate, Message};
-use wattle::generate::Session;
+use wattle::generate::{GenerateOptions, Session};
 use wattle::meter::Speed;
 use wattle::sample::Sampler;
 
@@ -59,7 +59,7 @@ pub(crate) fn talk(
     session: &mut Session<'_>,
     template: &ChatTemplate,
     sampler: &mut Sampler,
-    n: Option<usize>,
+    options: GenerateOptions,
     opening: Opening,
     interrupt: &Interrupt,
     energy: &Answers,
@@ -88,7 +88,7 @@ pub(crate) fn talk(
         let rest = session.resume(&prompt);
         let Answer {
             text, speed: this, ..
-        } = answer(session, rest, sampler, n, interrupt, energy, out)?;
+        } = answer(session, rest, sampler, options, interrupt, energy, out)?;
         written(writeln!(out).and_then(|()| out.flush()))?;
         speed.add(&this);
         history.push(message("assistant", text));

@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use wattle::chat::ChatTemplate;
-use wattle::generate::{End, Forward, Session};
+use wattle::generate::{End, Forward, GenerateOptions, Session};
 use wattle::load::Model;
 use wattle::meter::Speed;
 use wattle::sample::{Sampler, SamplerOptions};
@@ -63,6 +63,18 @@ pub(crate) struct Args {
     /// Chat: what the model is told first [-sys]
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     system_prompt: Option<String>,
+    /// When the context is full, forget half of what follows the first tokens (--keep) and go on
+    #[arg(long, conflicts_with = "samples")]
+    context_shift: bool,
+    /// Tokens of the prompt that --context-shift never forgets, besides BOS; -1 = all
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        requires = "context_shift"
+    )]
+    keep: i64,
     /// Go on past the model's end of answer
     #[arg(long)]
     ignore_eos: bool,
@@ -77,6 +89,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     let n = limit(args.predict)?;
     args.sampling.options(0)?;
     let samples = args.samples.count()?;
+    let keep = args.kept()?;
     // A text that is piped in is read before the long work, so that a fault in it shows at once.
     let given = match given {
         None if !args.cnv && (args.no_cnv || !input::is_typed()) => Some(input::read_all()?),
@@ -95,8 +108,13 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     let energy = Answers::begin(&args.power)?;
     let model = args.model.load_as_tuned()?;
     let mut session = args.model.session(&model)?;
-    let options = args.sampling.options(session.capacity())?;
-    let mut sampler = args.sampler(&session, &options)?;
+    let sampling = args.sampling.options(session.capacity())?;
+    let mut sampler = args.sampler(&session, &sampling)?;
+
+    let mut options = GenerateOptions {
+        n,
+        ..GenerateOptions::default()
+    };
 
     // The template is asked for only when there is a chat: a text can be continued whatever is wrong with it.
     let template = match args.cnv || given.is_none() {
@@ -121,6 +139,13 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
                 expected: "a text to continue (-p or -f, without --cnv), or --samples".into(),
             });
         }
+        Some(_) if args.context_shift => {
+            return Err(Error::Argument {
+                name: "--context-shift",
+                value: "in a chat".into(),
+                expected: "a text to continue (-p or -f, without --cnv): a chat is rendered again every turn, from its start".into(),
+            });
+        }
         Some(template) => {
             let opening = Opening {
                 system: args.system_prompt.clone(),
@@ -131,7 +156,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
                 &mut session,
                 template,
                 &mut sampler,
-                n,
+                options,
                 opening,
                 &interrupt,
                 &energy,
@@ -162,6 +187,12 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
             if samples.is_some() {
                 args.drawn(&mut session, &prompt, &sampler, n, &interrupt, &energy, out)?
             } else {
+                if args.context_shift {
+                    let bos = model.tokenizer()?.bos();
+                    let bos = usize::from(bos.is_some() && prompt.first().copied() == bos);
+                    let keep = keep.map_or(prompt.len(), |n| n.saturating_add(bos));
+                    options.shift = Some(keep.min(prompt.len()));
+                }
                 let kept = args.prompt_cache.load(&mut session, &prompt);
                 let known = &prompt[..kept.known];
                 known.iter().for_each(|&id| sampler.accept(id));
@@ -169,7 +200,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
                     &mut session,
                     kept.rest(),
                     &mut sampler,
-                    n,
+                    options,
                     &interrupt,
                     &energy,
                     out,
@@ -195,6 +226,18 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
 }
 
 impl Args {
+    /// `--keep`: `None` is all of the prompt.
+    fn kept(&self) -> Result<Option<usize>> {
+        match self.keep {
+            -1 => Ok(None),
+            n => usize::try_from(n).map(Some).map_err(|_| Error::Argument {
+                name: "--keep",
+                value: n.to_string(),
+                expected: "a number of tokens, or -1 for the whole prompt".into(),
+            }),
+        }
+    }
+
     /// A sampler of the session's vocabulary, which does what the flags say.
     fn sampler(&self, session: &Session<'_>, options: &SamplerOptions) -> Result<Sampler> {
         let mut sampler = session.sampler(options)?;

@@ -73,7 +73,11 @@ impl SamplesArgs {
             bar.at(done, total);
             answering.go_on()
         };
-        let options = GenerateOptions { n, logprobs: true };
+        let options = GenerateOptions {
+            n,
+            logprobs: true,
+            shift: None,
+        };
         let (model, before) = (session.model(), session.len() + prompt.len());
         energy.mark();
         let begin = Instant::now();

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A sample has the bits that it would have alone: tokens and log-probabilities depend on the prompt and its own sampler, not on who
-//! else is drawn. Groups of answers to one question are what GRPO learns from (Shao et al. 2024, DeepSeekMath, section 4.1).
+//! else is drawn. Groups of answers to one question are what GRPO learns from (Shao et al. 2024, `DeepSeekMath`, section 4.1).
 
 use core::ops::ControlFlow;
 use std::time::Instant;

@@ -245,4 +245,12 @@ impl Forward for Session<'_> {
         self.tokens.truncate(len);
         self.computed = self.computed.min(len);
     }
+
+    fn shift(&mut self, keep: usize, discard: usize) -> Result<()> {
+        let (transformer, sequence) = (self.model.transformer(), self.state.sequence_mut());
+        transformer.shift(sequence, keep, discard)?;
+        self.tokens.drain(keep..keep + discard);
+        self.computed = self.computed.min(keep);
+        Ok(())
+    }
 }

@@ -140,17 +140,22 @@ impl Block {
         })
     }
 
-    /// Makes `row` that of token `i` of the block.
+    /// Makes `row` that of token `i` of the block, the last one.
     fn store(&mut self, isa: Isa, layout: Layout, i: usize, row: &[f32]) {
+        // What was forgotten here must not be multiplied, not even by 0: it may have been no number.
+        if i == 0 {
+            self.clear(0);
+        }
+        self.put(isa, layout, i, row);
+    }
+
+    /// Makes `row` that of token `i` of the block.
+    fn put(&mut self, isa: Isa, layout: Layout, i: usize, row: &[f32]) {
         let range = i * row.len()..(i + 1) * row.len();
         match (self, layout) {
             (Self::F16(rows), _) => op::store_f16(isa, row, &mut rows[range]),
             (Self::F32(rows), _) => rows[range].copy_from_slice(row),
             (Self::Latent(words, scales), Layout::Latent(shape)) => {
-                // What was forgotten here must not be multiplied, not even by 0: it may have been no number.
-                if i == 0 {
-                    scales.fill(0.0);
-                }
                 latent::store(isa, shape, row, i, words, scales);
             }
             _ => unreachable!("a cache has blocks of its layout"),
@@ -269,6 +274,36 @@ impl Cache {
         let block = own(&mut self.blocks[self.len / BLOCK]);
         block.store(isa, self.layout, self.len % BLOCK, row);
         self.len += 1;
+    }
+
+    /// Has the blocks of all rows from `first` on for itself. On an error it is as before, but for copies.
+    pub(crate) fn own_from(&mut self, first: usize) -> Result<()> {
+        let end = self.len.div_ceil(BLOCK);
+        for block in &mut self.blocks[(first / BLOCK).min(end)..end] {
+            if Arc::get_mut(block).is_none() {
+                *block = Arc::new(block.copied()?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets `discard` rows from `keep` on; those behind go through `rotate`, and through `row`, `(width)`, and move up, in place. It
+    /// must [have](Self::own_from) the blocks from `keep` on for itself.
+    pub(crate) fn shift(
+        &mut self,
+        isa: Isa,
+        keep: usize,
+        discard: usize,
+        row: &mut [f32],
+        rotate: &dyn Fn(&mut [f32]),
+    ) {
+        for from in keep + discard..self.len {
+            self.load(isa, from, row);
+            rotate(row);
+            let to = from - discard;
+            own(&mut self.blocks[to / BLOCK]).put(isa, self.layout, to % BLOCK, row);
+        }
+        self.truncate(self.len - discard);
     }
 
     /// Forgets all rows from `len` on.

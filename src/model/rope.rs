@@ -150,6 +150,17 @@ impl Rope {
     }
 }
 
+impl Rope {
+    /// Cosines and sines that turn a key back by `distance` positions, `(pairs)` each: without the factor, which a key has once.
+    pub(crate) fn turn_back(&self, distance: usize, cos: &mut [f32], sin: &mut [f32]) {
+        for ((c, s), f) in cos.iter_mut().zip(sin).zip(&self.frequency) {
+            let (sine, cosine) = (distance as f32 * f).sin_cos();
+            *c = cosine;
+            *s = -sine;
+        }
+    }
+}
+
 /// Where pair `i` stands between "fast enough to be left alone" (0) and "divide by the factor" (1).
 fn yarn_ramp(
     i: usize,

@@ -159,7 +159,8 @@ impl Sequence {
         self.caches.iter().chain(index)
     }
 
-    fn all(&mut self) -> impl Iterator<Item = &mut Cache> {
+    /// Every cache, of rows and of index keys.
+    pub(super) fn all(&mut self) -> impl Iterator<Item = &mut Cache> {
         let index = self.index.iter_mut().map(|keys| &mut keys.0);
         self.caches.iter_mut().chain(index)
     }

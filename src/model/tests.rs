@@ -19,6 +19,7 @@ use crate::pool::Pool;
 mod branch;
 mod expanded;
 mod long;
+mod shift;
 
 use expanded::expanded;
 

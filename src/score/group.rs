@@ -1,6 +1,6 @@
 //! How much better than its group an answer is: what GRPO weighs each answer by.
 
-/// `(R - mean) / std` of each reward in its group (Shao et al. 2024, DeepSeekMath, section 4.1.2).
+/// `(R - mean) / std` of each reward in its group (Shao et al. 2024, `DeepSeekMath`, section 4.1.2).
 ///
 /// The deviation is that of the population, `sqrt(mean((R - mean)^2))`: the group is all there is, and no estimate of more. In a group
 /// whose rewards are equal no answer is better than another, and all advantages are 0.
@@ -11,7 +11,7 @@ pub fn advantages(rewards: &[f64]) -> Vec<f64> {
     let largest = rewards.iter().fold(0.0_f64, |m, r| m.max(r.abs()));
     let same = rewards
         .windows(2)
-        .all(|pair| pair[0] >= pair[1] && pair[0] <= pair[1]);
+        .all(|pair| pair[0].total_cmp(&pair[1]).is_eq());
     if same || largest == 0.0 {
         return vec![0.0; rewards.len()];
     }

@@ -7,12 +7,12 @@ use crate::model::{CacheType, Logits, Sequence, State, Transformer};
 use crate::pool::Pool;
 use wattle_kernels::Isa;
 
-const CONTEXT: usize = 1300;
+pub(super) const CONTEXT: usize = 1300;
 /// Rows that a token of the sparse model attends to.
 const TOP_K: usize = 40;
 
 /// Latent attention that chooses rows, behind a query at a low rank.
-fn choosing(isa: Isa, seed: u64) -> Transformer {
+pub(super) fn choosing(isa: Isa, seed: u64) -> Transformer {
     let (rank, width, heads) = (16, 8, 2);
     let mut noise = Noise(seed);
     let mut layer = |ffn| {
@@ -44,17 +44,17 @@ fn choosing(isa: Isa, seed: u64) -> Transformer {
     model(isa, config, &mut noise, layers)
 }
 
-fn models(isa: Isa) -> [Transformer; 3] {
+pub(super) fn models(isa: Isa) -> [Transformer; 3] {
     [deep(isa, 3), grouped(isa, 4), choosing(isa, 5)]
 }
 
 /// Token `i` of text number `text`.
-fn token(text: usize, i: usize) -> u32 {
+pub(super) fn token(text: usize, i: usize) -> u32 {
     ((7 * i + i * i / 5 + 13 * text) % VOCAB) as u32
 }
 
 /// A state that has read the first `n` tokens of text 0, in passes of 7 tokens.
-fn read(model: &Transformer, pool: &Pool, cache: CacheType, n: usize) -> State {
+pub(super) fn read(model: &Transformer, pool: &Pool, cache: CacheType, n: usize) -> State {
     let mut state = model.state(CONTEXT, cache, 8).expect("a state");
     go_on(model, pool, &mut state, n);
     state
@@ -70,7 +70,7 @@ fn go_on(model: &Transformer, pool: &Pool, state: &mut State, n: usize) {
 }
 
 /// Logits after each of 70 tokens of text `text`, which follow what `state` holds.
-fn alone(model: &Transformer, pool: &Pool, state: &mut State, text: usize) -> Vec<f32> {
+pub(super) fn alone(model: &Transformer, pool: &Pool, state: &mut State, text: usize) -> Vec<f32> {
     let mut all = Vec::new();
     for i in 0..70 {
         let logits = model.forward(pool, &[token(text, i)], state, Logits::Last);
@@ -80,7 +80,7 @@ fn alone(model: &Transformer, pool: &Pool, state: &mut State, text: usize) -> Ve
 }
 
 /// The same for several sequences in one pass a token, through the buffers of `state`.
-fn together(
+pub(super) fn together(
     model: &Transformer,
     pool: &Pool,
     sequences: &mut [Sequence],
