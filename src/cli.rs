@@ -33,12 +33,16 @@ mod npy;
 mod perplexity;
 mod power;
 mod progress;
+mod prompt_cache;
 mod quantize;
+mod reward;
 mod run;
+mod samples;
 mod sampling;
 mod score;
 mod synth;
 mod table;
+mod token;
 mod tokenize;
 mod tune;
 

@@ -145,6 +145,8 @@ pub enum Place {
     Shard,
     /// Packed weights.
     Tiles,
+    /// The tokens or the rows of a cached prompt.
+    Prompt,
     /// A saved distribution over the vocabulary, counted from 0.
     Distribution(usize),
 }
@@ -205,6 +207,7 @@ impl fmt::Display for Place {
             Self::Tensor(name) => write!(f, "tensor {name:?}"),
             Self::Shard => f.write_str("split file"),
             Self::Tiles => f.write_str("packed weights"),
+            Self::Prompt => f.write_str("cached prompt"),
             Self::Distribution(i) => write!(f, "distribution {i}"),
         }
     }

@@ -17,9 +17,13 @@ use crate::meter::Speed;
 use crate::sample::Sampler;
 
 mod pieces;
+pub mod prompt_cache;
+mod samples;
 mod session;
 
 pub use pieces::{Piece, Pieces};
+pub use prompt_cache::PromptCache;
+pub use samples::{Sample, Samples};
 pub use session::{Session, SessionOptions};
 
 /// What generation and scoring ask of a model and the sequence that it is in.
@@ -57,6 +61,11 @@ pub trait Forward {
     fn all(&mut self, tokens: &[u32]) -> Result<&[f32]>;
     /// Forgets all tokens from `len` on; does nothing when there are fewer.
     fn truncate(&mut self, len: usize);
+    /// Forgets `discard` tokens from `keep` on; those behind them move up.
+    ///
+    /// # Errors
+    /// When there are not so many tokens.
+    fn shift(&mut self, keep: usize, discard: usize) -> Result<()>;
     /// Forgets the sequence: the next token stands first.
     fn clear(&mut self) {
         self.truncate(0);
@@ -68,6 +77,8 @@ pub trait Forward {
 pub struct GenerateOptions {
     /// Most tokens to generate; `None` goes on until the model ends its answer or the context is full.
     pub n: Option<usize>,
+    /// When the context is full, forget half of the tokens behind the first so many and go on; without it the answer ends.
+    pub shift: Option<usize>,
     /// Also compute each token's log-probability, which costs a pass over the vocabulary.
     pub logprobs: bool,
 }
@@ -126,20 +137,7 @@ impl<'a, M: Forward> Generation<'a, M> {
         options: GenerateOptions,
         progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Self> {
-        if prompt.is_empty() {
-            return Err(Error::Argument {
-                name: "prompt",
-                value: "(empty)".into(),
-                expected: "at least one token".into(),
-            });
-        }
-        let tokens = model.len() + prompt.len();
-        if tokens > model.capacity() {
-            return Err(Error::ContextFull {
-                tokens,
-                context: model.capacity(),
-            });
-        }
+        check_prompt(model, prompt)?;
         let speed = Speed {
             bytes_per_token: model.bytes_per_token(),
             ..Speed::default()
@@ -154,57 +152,48 @@ impl<'a, M: Forward> Generation<'a, M> {
             end: None,
             speed,
         };
-        generation.prefill(prompt, progress)?;
+        let Some(last) = prefill(generation.model, prompt, &mut generation.speed, progress)? else {
+            generation.end = Some(End::Stopped);
+            return Ok(generation);
+        };
+        let start = Instant::now();
+        let tokens = prompt.iter();
+        tokens.for_each(|&id| generation.sampler.accept(id));
+        generation.step(last)?;
+        generation.speed.prefill.add(last.len(), start.elapsed());
+        let _ = progress(prompt.len(), prompt.len());
         Ok(generation)
     }
 
-    fn prefill(
-        &mut self,
-        prompt: &[u32],
-        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
-    ) -> Result<()> {
-        let total = prompt.len();
-        let mut rest = prompt;
-        loop {
-            if progress(total - rest.len(), total).is_break() {
-                self.end = Some(End::Stopped);
-                return Ok(());
+    /// Whether the context has no room, and none can be made.
+    fn is_full(&self) -> bool {
+        let (len, capacity) = (self.model.len(), self.model.capacity());
+        len >= capacity
+            && self
+                .options
+                .shift
+                .is_none_or(|keep| to_forget(len, keep) == 0)
+    }
+
+    /// Makes room for a token where there is none.
+    fn room(&mut self) -> Result<()> {
+        let len = self.model.len();
+        match self.options.shift {
+            Some(keep) if len >= self.model.capacity() => {
+                self.model.shift(keep, to_forget(len, keep))
             }
-            let start = Instant::now();
-            let (batch, after) = rest.split_at(rest.len().min(self.model.batch()));
-            if after.is_empty() {
-                prompt.iter().for_each(|&id| self.sampler.accept(id));
-                self.step(batch)?;
-            } else {
-                self.model.feed(batch)?;
-            }
-            self.speed.prefill.add(batch.len(), start.elapsed());
-            rest = after;
-            if rest.is_empty() {
-                let _ = progress(total, total);
-                return Ok(());
-            }
+            _ => Ok(()),
         }
     }
 
     /// Runs `tokens` and samples what follows them, or finds that nothing does.
     fn step(&mut self, tokens: &[u32]) -> Result<()> {
         let logits = self.model.last(tokens)?;
-        if self.options.n == Some(self.speed.answer_tokens) {
-            self.end = Some(End::Length);
-            return Ok(());
+        let done = self.speed.answer_tokens;
+        match next_token(logits, self.sampler, &self.ends, self.options, done)? {
+            Ok(token) => self.ready = Some(token),
+            Err(end) => self.end = Some(end),
         }
-        let id = self.sampler.sample(logits)?;
-        if self.ends.contains(&id) {
-            self.end = Some(End::Token(id));
-            return Ok(());
-        }
-        let logprob = match self.options.logprobs {
-            true => Some(logprob(logits, id)?),
-            false => None,
-        };
-        self.sampler.accept(id);
-        self.ready = Some(Token { id, logprob });
         Ok(())
     }
 
@@ -221,6 +210,78 @@ impl<'a, M: Forward> Generation<'a, M> {
     }
 }
 
+/// How many of `len` tokens a shift forgets that keeps the first `keep`: half of the others, as in llama.cpp, and one at least.
+fn to_forget(len: usize, keep: usize) -> usize {
+    let others = len.saturating_sub(keep);
+    (others / 2).max(others.min(1))
+}
+
+/// Refuses a prompt that is empty or does not fit.
+fn check_prompt(model: &impl Forward, prompt: &[u32]) -> Result<()> {
+    if prompt.is_empty() {
+        return Err(Error::Argument {
+            name: "prompt",
+            value: "(empty)".into(),
+            expected: "at least one token".into(),
+        });
+    }
+    let tokens = model.len() + prompt.len();
+    if tokens > model.capacity() {
+        return Err(Error::ContextFull {
+            tokens,
+            context: model.capacity(),
+        });
+    }
+    Ok(())
+}
+
+/// Runs all of `prompt` but its last batch, which it returns, since logits come from that; `None` when `progress` breaks.
+fn prefill<'p>(
+    model: &mut impl Forward,
+    prompt: &'p [u32],
+    speed: &mut Speed,
+    progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<Option<&'p [u32]>> {
+    let total = prompt.len();
+    let mut rest = prompt;
+    loop {
+        if progress(total - rest.len(), total).is_break() {
+            return Ok(None);
+        }
+        let start = Instant::now();
+        let (batch, after) = rest.split_at(rest.len().min(model.batch()));
+        if after.is_empty() {
+            return Ok(Some(batch));
+        }
+        model.feed(batch)?;
+        speed.prefill.add(batch.len(), start.elapsed());
+        rest = after;
+    }
+}
+
+/// Samples what follows an answer of `done` tokens, by the logits after it, or finds that nothing does.
+fn next_token(
+    logits: &[f32],
+    sampler: &mut Sampler,
+    ends: &[u32],
+    options: GenerateOptions,
+    done: usize,
+) -> Result<core::result::Result<Token, End>> {
+    if options.n == Some(done) {
+        return Ok(Err(End::Length));
+    }
+    let id = sampler.sample(logits)?;
+    if ends.contains(&id) {
+        return Ok(Err(End::Token(id)));
+    }
+    let logprob = match options.logprobs {
+        true => Some(logprob(logits, id)?),
+        false => None,
+    };
+    sampler.accept(id);
+    Ok(Ok(Token { id, logprob }))
+}
+
 impl<M: Forward> Iterator for Generation<'_, M> {
     type Item = Result<Token>;
 
@@ -229,12 +290,12 @@ impl<M: Forward> Iterator for Generation<'_, M> {
         if self.ready.is_none() && self.end.is_none() {
             if self.options.n == Some(self.speed.answer_tokens) {
                 self.end = Some(End::Length);
-            } else if self.model.len() >= self.model.capacity() {
+            } else if self.is_full() {
                 self.end = Some(End::Context);
             } else {
                 let start = Instant::now();
                 let previous = [self.previous];
-                if let Err(error) = self.step(&previous) {
+                if let Err(error) = self.room().and_then(|()| self.step(&previous)) {
                     self.end = Some(End::Stopped);
                     return Some(Err(error));
                 }

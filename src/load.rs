@@ -1,5 +1,7 @@
 //! From a path and a machine to a model that runs: the one place where files, architectures, kernels and cores meet.
 
+mod identity;
+
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -45,6 +47,7 @@ pub struct Model {
     transformer: Transformer,
     pool: Pool,
     pack_cache: Option<PackCache>,
+    packed: bool,
     tokenizer: OnceLock<Tokenizer>,
     template: OnceLock<Option<ChatTemplate>>,
 }
@@ -101,6 +104,7 @@ impl Model {
             transformer,
             pool,
             pack_cache,
+            packed: !options.no_repack,
             tokenizer: OnceLock::new(),
             template: OnceLock::new(),
         })
@@ -110,6 +114,17 @@ impl Model {
     #[must_use]
     pub fn gguf(&self) -> &Gguf {
         &self.gguf
+    }
+
+    /// What decides on the bits that it computes, by name: the program, the model, and how it runs.
+    pub(crate) fn terms(&self) -> [(&'static str, String); 5] {
+        [
+            ("wattle", env!("CARGO_PKG_VERSION").into()),
+            ("model", format!("{:032x}", identity::of(&self.gguf))),
+            ("isa", self.transformer.isa().name().into()),
+            ("repack", self.packed.to_string()),
+            ("coarse", self.transformer.in_pieces().to_string()),
+        ]
     }
 
     /// The model itself, which knows token ids only.

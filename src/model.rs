@@ -20,6 +20,8 @@ mod moe;
 mod pack;
 pub mod rope;
 mod router;
+mod sequence;
+mod shift;
 mod state;
 mod step;
 #[cfg(test)]
@@ -37,7 +39,9 @@ use config::{Config, Heads};
 use matrix::Matrix;
 pub use pack::{PackCache, PackState};
 pub(crate) use router::MAX_GROUPS;
+pub use sequence::Sequence;
 pub use state::State;
+pub(crate) use step::TOGETHER;
 pub use watch::Watch;
 use weights::{Attention, Ffn, Gated, Mla, Query, Weights};
 

@@ -8,6 +8,10 @@
 
 use core::ops::ControlFlow;
 
+mod group;
+
+pub use group::advantages;
+
 use crate::error::{Error, Result};
 use crate::generate::{Forward, log_sum_exp};
 

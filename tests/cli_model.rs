@@ -338,3 +338,50 @@ fn a_chat_needs_a_template() {
     ]);
     finish(cut, b"").fails(1, &["v2-lite.gguf"]);
 }
+
+#[test]
+fn a_full_context_is_shifted_when_asked_for() {
+    let run = |more: &[&str]| {
+        let model = gguf("tiny-chat");
+        let args = [
+            "run",
+            "-m",
+            &model,
+            "-p",
+            BREAD,
+            "-c",
+            "40",
+            "-n",
+            "100",
+            "--ignore-eos",
+            "--temp",
+            "0",
+            "--no-cnv",
+        ];
+        wattle([&args[..], more].concat())
+    };
+    let full = run(&[]);
+    assert_eq!(full.code, Some(0), "{full:?}");
+    assert!(
+        full.stderr.contains("the context of 40 tokens is full"),
+        "{full:?}"
+    );
+    for keep in [&[][..], &["--keep", "9"], &["--keep", "-1"]] {
+        let shifted = run(&[&["--context-shift"], keep].concat());
+        assert_eq!(shifted.code, Some(0), "{shifted:?}");
+        assert!(shifted.stdout.starts_with(&full.stdout), "{shifted:?}");
+        assert!(shifted.stderr.contains("answer 100 tokens"), "{shifted:?}");
+    }
+    run(&["--keep", "3"]).fails(2, &["--context-shift"]);
+    run(&["--context-shift", "--keep", "-2"]).fails(2, &["--keep", "-2"]);
+    let chat = [
+        "run",
+        "-m",
+        &gguf("tiny-chat"),
+        "--cnv",
+        "-p",
+        "x",
+        "--context-shift",
+    ];
+    wattle(chat).fails(2, &["--context-shift", "chat"]);
+}

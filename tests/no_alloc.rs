@@ -105,7 +105,8 @@ fn passes(file: &str, no_repack: bool, cache: CacheType) {
         }
     }
 
-    // Two blocks are there. The third is one piece of memory a layer, or two with scales beside the bytes.
+    // Two blocks are there. The third is a head that counts who shares it, and one piece of memory a layer, or two with scales
+    // beside the bytes.
     state.truncate(0);
     let metadata = model.gguf().metadata();
     let key = |name: &str| metadata.u64(&format!("{}.{name}", transformer.config().arch));
@@ -114,9 +115,14 @@ fn passes(file: &str, no_repack: bool, cache: CacheType) {
     let layers = number("block_count") - number("nextn_predict_layers");
     let latent = key("attention.kv_lora_rank").expect("a number").is_some();
     let pieces = if latent && cache == CacheType::Q8 {
-        2
+        3
     } else {
-        1
+        2
+    };
+    // The keys that sparse attention chooses by grow like rows of floats, where it ever has to choose.
+    let pieces = match number("attention.indexer.top_k") {
+        1..256 => pieces + 2,
+        _ => pieces,
     };
     for (n, expected) in [
         (BATCH, 0),

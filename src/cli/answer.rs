@@ -26,7 +26,7 @@ pub(crate) fn answer(
     session: &mut Session<'_>,
     prompt: &[u32],
     sampler: &mut Sampler,
-    n: Option<usize>,
+    options: GenerateOptions,
     interrupt: &Interrupt,
     energy: &Answers,
     out: &mut dyn Write,
@@ -38,7 +38,6 @@ pub(crate) fn answer(
         bar.at(done, total);
         answering.go_on()
     };
-    let options = GenerateOptions { n, logprobs: false };
     energy.mark();
     let begin = Instant::now();
     let mut pieces = session.generate_watched(prompt, sampler, options, &mut go_on)?;
@@ -62,7 +61,7 @@ pub(crate) fn answer(
     let end = pieces.end().unwrap_or(End::Stopped);
     if end == End::Context {
         say(format_args!(
-            "\nwattle: the context of {context} tokens is full; -c raises it"
+            "\nwattle: the context of {context} tokens is full; -c raises it, and --context-shift goes on without its middle"
         ));
     }
     Ok(Answer { text, speed, end })

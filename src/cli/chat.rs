@@ -7,7 +7,7 @@ use std::io::Write;
 
 use wattle::Result;
 use wattle::chat::{ChatOptions, ChatTemplate, Message};
-use wattle::generate::Session;
+use wattle::generate::{GenerateOptions, Session};
 use wattle::meter::Speed;
 use wattle::sample::Sampler;
 
@@ -28,26 +28,44 @@ pub(crate) struct Opening {
     pub(crate) single_turn: bool,
 }
 
+fn message(role: &str, content: String) -> Message {
+    Message {
+        role: role.into(),
+        content,
+    }
+}
+
+/// A history that begins with what the model is told before everything else.
+fn told(system: Option<String>) -> Vec<Message> {
+    let system = system.into_iter();
+    system.map(|text| message("system", text)).collect()
+}
+
+/// The tokens of a conversation of one message, which the model is to answer.
+pub(crate) fn opening(
+    session: &Session<'_>,
+    template: &ChatTemplate,
+    system: Option<String>,
+    first: String,
+) -> Result<Vec<u32>> {
+    let mut history = told(system);
+    history.push(message("user", first));
+    let tokenizer = session.model().tokenizer()?;
+    template.encode(tokenizer, &history, &ChatOptions::default())
+}
+
 /// Talks until the input ends; returns the speed of all answers together.
 pub(crate) fn talk(
     session: &mut Session<'_>,
     template: &ChatTemplate,
     sampler: &mut Sampler,
-    n: Option<usize>,
+    options: GenerateOptions,
     opening: Opening,
     interrupt: &Interrupt,
     energy: &Answers,
     out: &mut dyn Write,
 ) -> Result<Speed> {
-    let message = |role: &str, content: String| Message {
-        role: role.into(),
-        content,
-    };
-    let mut history: Vec<Message> = opening
-        .system
-        .into_iter()
-        .map(|system| message("system", system))
-        .collect();
+    let mut history: Vec<Message> = told(opening.system);
     let mut first = opening.first;
     let mut speed = Speed::default();
     loop {
@@ -70,7 +88,7 @@ pub(crate) fn talk(
         let rest = session.resume(&prompt);
         let Answer {
             text, speed: this, ..
-        } = answer(session, rest, sampler, n, interrupt, energy, out)?;
+        } = answer(session, rest, sampler, options, interrupt, energy, out)?;
         written(writeln!(out).and_then(|()| out.flush()))?;
         speed.add(&this);
         history.push(message("assistant", text));

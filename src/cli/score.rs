@@ -11,13 +11,14 @@ use serde::Serialize;
 use wattle::error::counted;
 use wattle::generate::{Forward, Session};
 use wattle::score::{Alternative, Scorer, Scores, rows};
-use wattle::tokenizer::{EncodeOptions, Tokenizer};
+use wattle::tokenizer::EncodeOptions;
 use wattle::{Error, Result};
 
 use super::input::{self, TextArgs};
 use super::interrupt::Interrupt;
 use super::model::ModelArgs;
 use super::npy::NpyWriter;
+use super::token::{JsonAlternative, JsonToken, Names};
 use super::{progress, written};
 
 /// The flags of `wattle score`.
@@ -70,7 +71,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     let Some(scores) = compute(&mut session, &ids, args, &interrupt)? else {
         return Ok(interrupt.exit_code());
     };
-    let names = Names(model.tokenizer().ok());
+    let names = Names::of_model(&model);
     if args.json {
         print_json(&scores, &names, out)?;
     } else {
@@ -118,21 +119,6 @@ fn compute(
         npy.finish()?;
     }
     Ok(Some(scorer.finish()))
-}
-
-/// How tokens are called; by nothing but their ids when there is no tokenizer.
-#[derive(Debug)]
-struct Names<'m>(Option<&'m Tokenizer>);
-
-impl Names<'_> {
-    /// What the token adds to the text, or the name of a control token. Half a character shows as U+FFFD.
-    fn of(&self, id: u32) -> Option<String> {
-        let tokenizer = self.0?;
-        match tokenizer.token_bytes(id) {
-            Some(bytes) if !bytes.is_empty() => Some(String::from_utf8_lossy(&bytes).into_owned()),
-            _ => tokenizer.token_text(id).map(str::to_owned),
-        }
-    }
 }
 
 fn print_lines(scores: &Scores, names: &Names<'_>, out: &mut dyn Write) -> Result<()> {
@@ -189,25 +175,6 @@ struct JsonScores {
     logprob: f64,
     /// `null` when nothing was scored, and beyond the numbers that JSON can hold.
     perplexity: Option<f64>,
-}
-
-#[derive(Debug, Serialize)]
-struct JsonToken {
-    position: usize,
-    id: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<String>,
-    logprob: Option<f64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    top: Vec<JsonAlternative>,
-}
-
-#[derive(Debug, Serialize)]
-struct JsonAlternative {
-    id: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<String>,
-    logprob: f64,
 }
 
 fn print_json(scores: &Scores, names: &Names<'_>, out: &mut dyn Write) -> Result<()> {

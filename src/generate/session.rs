@@ -36,12 +36,14 @@ impl Default for SessionOptions {
 /// only the new end is computed.
 #[derive(Debug)]
 pub struct Session<'m> {
-    model: &'m Model,
-    state: State,
+    pub(super) model: &'m Model,
+    pub(super) state: State,
     /// The tokens that `state` holds.
-    tokens: Vec<u32>,
+    pub(super) tokens: Vec<u32>,
     /// The end-of-generation tokens; none without a tokenizer.
-    ends: Vec<u32>,
+    pub(super) ends: Vec<u32>,
+    /// Tokens of the beginning whose rows stand as a pass left them.
+    pub(super) computed: usize,
 }
 
 impl<'m> Session<'m> {
@@ -67,6 +69,7 @@ impl<'m> Session<'m> {
             model,
             state,
             ends,
+            computed: 0,
             tokens: reserved(ctx, || format!("the ids of {ctx} tokens"))?,
         })
     }
@@ -110,6 +113,40 @@ impl<'m> Session<'m> {
         let keep = common.count().min(text.len().saturating_sub(1));
         self.truncate(keep);
         &text[keep..]
+    }
+
+    /// As [`resume`](Self::resume), but keeps whole passes of [`batch`](Forward::batch) tokens from the start only: what follows has the
+    /// bits of a sequence that never held anything else, if its own beginning was run in such passes.
+    pub fn resume_passes<'t>(&mut self, text: &'t [u32]) -> &'t [u32] {
+        self.resume(text);
+        let keep = self.in_passes(self.tokens.len());
+        self.truncate(keep);
+        &text[keep..]
+    }
+
+    /// How many of the first `n` tokens are whole passes, as they were computed.
+    pub(super) fn in_passes(&self, n: usize) -> usize {
+        let n = n.min(self.computed).min(self.tokens.len());
+        n / self.batch() * self.batch()
+    }
+
+    /// What decides on the bits of a row of its cache, by name.
+    pub(super) fn terms(&self) -> Vec<(&'static str, String)> {
+        let transformer = self.model.transformer();
+        let (config, sequence) = (transformer.config(), self.state.sequence());
+        let mut terms = self.model.terms().to_vec();
+        terms.extend([
+            ("layers", format!("{:?}", sequence.shape)),
+            ("heads", format!("{:?}", config.heads)),
+            ("cache", format!("{:?}", sequence.layout())),
+            ("batch", self.batch().to_string()),
+            (
+                "long-rope",
+                config.rope.is_long(self.capacity()).to_string(),
+            ),
+            ("index", sequence.chooses().to_string()),
+        ]);
+        terms
     }
 
     /// Continues the sequence with `prompt` and then with what the model says, as text. Ends at the tokenizer's
@@ -162,6 +199,9 @@ impl Session<'_> {
     fn forward(&mut self, tokens: &[u32], want: Logits) -> Result<&[f32]> {
         let (transformer, pool) = (self.model.transformer(), self.model.pool());
         let logits = transformer.forward(pool, tokens, &mut self.state, want)?;
+        if self.computed == self.tokens.len() {
+            self.computed += tokens.len();
+        }
         self.tokens.extend_from_slice(tokens);
         Ok(logits)
     }
@@ -203,5 +243,14 @@ impl Forward for Session<'_> {
     fn truncate(&mut self, len: usize) {
         self.state.truncate(len);
         self.tokens.truncate(len);
+        self.computed = self.computed.min(len);
+    }
+
+    fn shift(&mut self, keep: usize, discard: usize) -> Result<()> {
+        let (transformer, sequence) = (self.model.transformer(), self.state.sequence_mut());
+        transformer.shift(sequence, keep, discard)?;
+        self.tokens.drain(keep..keep + discard);
+        self.computed = self.computed.min(keep);
+        Ok(())
     }
 }

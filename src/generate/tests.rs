@@ -19,7 +19,10 @@ fn best_after(text: &[u32]) -> u32 {
 }
 
 fn run(toy: &mut Toy, prompt: &[u32], n: Option<usize>, ends: &[u32]) -> (Vec<u32>, End) {
-    let options = GenerateOptions { n, logprobs: false };
+    let options = GenerateOptions {
+        n,
+        ..GenerateOptions::default()
+    };
     let mut sampler = greedy();
     let mut generation =
         Generation::new(toy, prompt, &mut sampler, ends, options, &mut go_on).unwrap();
@@ -79,6 +82,7 @@ fn suppressed_end_tokens_let_it_go_on() {
     let options = GenerateOptions {
         n: Some(30),
         logprobs: false,
+        shift: None,
     };
     let ends = &[7, 8, 9];
     let generation = Generation::new(
@@ -196,6 +200,7 @@ fn log_probabilities_are_of_the_raw_logits() {
     let options = GenerateOptions {
         n: Some(20),
         logprobs: true,
+        ..GenerateOptions::default()
     };
     let mut text = vec![6];
     let generation =
@@ -217,6 +222,7 @@ fn speed_counts_passes() {
     let options = GenerateOptions {
         n: Some(5),
         logprobs: false,
+        shift: None,
     };
     let mut generation =
         Generation::new(&mut toy, &[1; 7], &mut sampler, &[], options, &mut go_on).unwrap();
@@ -246,5 +252,34 @@ fn log_sum_exp_stands_large_and_broken_rows() {
             matches!(log_sum_exp(&broken), Err(Error::Logits { .. })),
             "{broken:?}"
         );
+    }
+}
+
+#[test]
+fn a_full_context_forgets_its_middle_and_goes_on() {
+    // Text, what is kept, and what the sequence holds after 7 more tokens in a context of 8.
+    for (keep, held) in [(0, 8), (3, 8), (7, 8), (8, 8)] {
+        let mut toy = Toy::new(8, 4);
+        let mut sampler = Sampler::new(Toy::VOCAB, &SamplerOptions::greedy()).expect("a sampler");
+        let options = GenerateOptions {
+            n: Some(20),
+            shift: Some(keep),
+            ..GenerateOptions::default()
+        };
+        let mut go_on = |_, _| ControlFlow::Continue(());
+        let prompt = [1, 2, 3, 4, 5];
+        let mut answer = Generation::new(&mut toy, &prompt, &mut sampler, &[], options, &mut go_on)
+            .expect("an answer");
+        let tokens = answer.by_ref().map(|token| token.expect("a token").id);
+        let n = tokens.count();
+        // Nothing is left to forget when all is to be kept.
+        let (want, end) = match keep {
+            8 => (4, End::Context),
+            _ => (20, End::Length),
+        };
+        assert_eq!((n, answer.end()), (want, Some(end)), "{keep}");
+        assert!(toy.tokens.len() <= held, "{keep}");
+        let kept = keep.min(5);
+        assert_eq!(toy.tokens[..kept], prompt[..kept], "{keep}");
     }
 }

@@ -106,4 +106,9 @@ impl Forward for Toy {
     fn truncate(&mut self, len: usize) {
         self.tokens.truncate(len);
     }
+
+    fn shift(&mut self, keep: usize, discard: usize) -> Result<()> {
+        self.tokens.drain(keep..keep + discard);
+        Ok(())
+    }
 }

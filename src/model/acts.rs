@@ -287,7 +287,7 @@ mod tests {
                 isa: Isa::best(),
                 config: &config,
                 tokens: ROWS,
-                past: 0,
+                pasts: &[0],
                 watch: None,
             };
             assert!(step.block(ROWS, cols) < ROWS, "there is something to share");

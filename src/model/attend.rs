@@ -13,7 +13,7 @@ use wattle_kernels::stream::{self, Span, state_len};
 use super::cache::BLOCK;
 use super::memory::zeros;
 use super::mla::Panels;
-use super::step::Step;
+use super::step::{Step, TOGETHER};
 use crate::error::Result;
 
 /// Tokens of a slice: long enough that folding is little beside it, short enough that threads share 4096 tokens evenly.
@@ -48,7 +48,8 @@ pub(crate) struct Scratch {
     pub(crate) panels: Panels,
 }
 
-/// The columns of a pass: `streams` times `each`; those of a stream share their rows, and `tokens` neighbours are a head.
+/// The columns of a pass: `streams` times `each`; those of a stream share their rows, and the tokens of a sequence are neighbours in
+/// each head. The streams of a sequence are neighbours, as many of each.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Columns {
     pub(crate) streams: usize,
@@ -120,13 +121,16 @@ impl Columns {
 }
 
 impl Attending {
-    /// Buffers for at most `columns` columns in `streams` streams, whose values have `v` numbers.
-    pub(crate) fn new(v: usize, streams: usize, columns: usize) -> Result<Self> {
+    /// Buffers for the columns of `heads` heads and at most `batch` tokens, whose values have `v` numbers; those of a sequence are in
+    /// `streams` streams.
+    pub(crate) fn new(v: usize, streams: usize, heads: usize, batch: usize) -> Result<Self> {
+        // Every stream is filled up to whole items, to less than twice its columns.
+        let filled_up = (streams * ITEM).max(heads * batch.min(TOGETHER));
         Ok(Self {
             scratch: Vec::new(),
             slices: zeros(&[KEPT, state_len(v)])?,
             folded: zeros(&[KEPT / 2, state_len(v)])?,
-            found: zeros(&[columns + streams * ITEM, v])?,
+            found: zeros(&[heads * batch + filled_up, v])?,
             v,
         })
     }
@@ -155,19 +159,20 @@ impl Attending {
         block: impl Fn(Item, usize, Span, &mut [f32]) + Sync,
     ) -> Found<'_> {
         let Step {
-            pool,
-            isa,
-            tokens,
-            past,
-            ..
+            pool, isa, pasts, ..
         } = step;
         let (v, size) = (self.v, state_len(self.v));
-        let context = past + tokens;
-        let slices = context.div_ceil(SLICE);
-        // The blocks of a slice, as far as they are there.
+        let tokens = step.each();
+        let streams = columns.streams / pasts.len();
+        let past = |item: Item| pasts[item.stream / streams];
+        let slices_after = |past: usize| (past + tokens).div_ceil(SLICE);
+        let slices = pasts.iter().map(|past| slices_after(*past));
+        let slices = slices.max().unwrap_or(0);
+        // The blocks of a slice, as far as they are there: a short sequence has none in the last ones of a long one.
         let over = |item: Item, slice: usize, states: &mut [f32]| {
             stream::begin(v, states);
-            let end = context.min((slice + 1) * SLICE);
+            let past = past(item);
+            let end = (past + tokens).min((slice + 1) * SLICE);
             for i in slice * SLICE / BLOCK..end.div_ceil(BLOCK) {
                 let span = Span {
                     before: i * BLOCK,
@@ -222,7 +227,7 @@ impl Attending {
                 let (whole, part) = scratch.states.split_at_mut(ITEM * size);
                 let (whole, part) = (&mut whole[..item.n * size], &mut part[..item.n * size]);
                 over(item, 0, whole);
-                for slice in 1..slices {
+                for slice in 1..slices_after(past(item)) {
                     over(item, slice, part);
                     stream::fold(isa, v, whole, part);
                 }

@@ -2,11 +2,12 @@
 
 use super::acts::ActBuffer;
 use super::attend::Attending;
-use super::cache::{Cache, Layout};
+use super::cache::Layout;
 use super::config::{Config, Heads};
 use super::gqa::GqaWork;
 use super::input::Input;
-use super::mla::{IndexKeys, MlaWork, Panels, mixed};
+use super::mla::{MlaWork, Panels, mixed};
+use super::sequence::LayerCaches;
 use super::step::{Angles, Step};
 use super::weights::Attention;
 use crate::error::Result;
@@ -45,7 +46,7 @@ impl AttentionWork {
         };
         Ok(Self {
             blocks,
-            attending: Attending::new(v, streams, batch * heads)?,
+            attending: Attending::new(v, streams, heads, batch)?,
         })
     }
 
@@ -60,15 +61,13 @@ impl AttentionWork {
 }
 
 impl Attention {
-    /// `y = attention(h)` for the tokens of this pass, `(tokens, n_embd)`; their rows are appended to `cache`, and to `index` what
-    /// sparse attention finds them by.
+    /// `y = attention(h)` for the tokens of this pass, `(tokens, n_embd)`; their rows are appended to `caches`.
     pub(crate) fn forward(
         &self,
         step: Step<'_>,
         h: Input<'_>,
         angles: &Angles,
-        cache: &mut Cache,
-        index: Option<&mut IndexKeys>,
+        caches: LayerCaches<'_>,
         work: &mut AttentionWork,
         acts: &mut ActBuffer,
         y: &mut [f32],
@@ -76,10 +75,10 @@ impl Attention {
         let attending = &mut work.attending;
         match (self, &mut work.blocks) {
             (Self::Mla(mla), Blocks::Mla(work)) => {
-                mla.forward(step, h, angles, cache, index, work, attending, acts, y);
+                mla.forward(step, h, angles, caches, work, attending, acts, y);
             }
             (Self::Gqa(gqa), Blocks::Gqa(work)) => {
-                gqa.forward(step, h, angles, cache, work, attending, acts, y);
+                gqa.forward(step, h, angles, caches, work, attending, acts, y);
             }
             _ => unreachable!("a model has one form of attention, fixed by its config"),
         }

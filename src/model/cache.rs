@@ -3,9 +3,18 @@
 //! A row of latent attention is `[latent (kv_lora_rank) | rotary key (rope)]`, shared by all heads; one of grouped-query
 //! attention is `[keys of all kv heads | values of all kv heads]`. A cache grows by whole blocks, which are never copied nor moved, so
 //! that a long context costs memory only when tokens arrive. What is forgotten leaves its block to the tokens that follow.
+//!
+//! **Branches share blocks.** A second sequence with the same beginning has the same blocks, not copies of them. Who writes to a block that
+//! others have too gets a copy of it first, in [`Cache::reserve`], which is before the pass. As rows are only ever written behind the last
+//! one, that is at most the last block of a layer, once; full blocks stay shared for as long as both sequences live.
+
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use wattle_kernels::latent::{self, Line, Shape};
 use wattle_kernels::{self as op, Elems, Isa, Rows};
+
+mod stored;
 
 use super::config::Heads;
 use super::memory::{filled, reserved};
@@ -83,8 +92,23 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// Bytes of a block; `None` where no machine has so many.
+    fn block_bytes(self) -> Option<usize> {
+        let rows = |width: usize, size: usize| width.checked_mul(BLOCK * size);
+        match self {
+            Self::F16(width) => rows(width, 2),
+            Self::F32(width) => rows(width, 4),
+            Self::Latent(shape) => {
+                let words = shape.words().checked_mul(size_of::<Line>())?;
+                words.checked_add(shape.scales().checked_mul(4)?)
+            }
+        }
+    }
+}
+
 /// The rows of 64 tokens in one layer.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) enum Block {
     /// `(64, width)`, as bits.
     F16(Box<[u16]>),
@@ -97,28 +121,41 @@ pub(crate) enum Block {
 impl Block {
     /// A block of zeros.
     fn new(layout: Layout) -> Result<Self> {
-        let what = "64 tokens of a layer's cache";
         Ok(match layout {
-            Layout::F16(width) => Self::F16(filled(0, &[BLOCK, width], what)?.into()),
-            Layout::F32(width) => Self::F32(filled(0.0, &[BLOCK, width], what)?.into()),
+            Layout::F16(width) => Self::F16(filled(0, &[BLOCK, width], WHAT)?.into()),
+            Layout::F32(width) => Self::F32(filled(0.0, &[BLOCK, width], WHAT)?.into()),
             Layout::Latent(shape) => Self::Latent(
-                filled(Line([0; 64]), &[shape.words()], what)?.into(),
-                filled(0.0, &[shape.scales()], what)?.into(),
+                filled(Line([0; 64]), &[shape.words()], WHAT)?.into(),
+                filled(0.0, &[shape.scales()], WHAT)?.into(),
             ),
         })
     }
 
-    /// Makes `row` that of token `i` of the block.
+    /// The same rows in memory of their own.
+    fn copied(&self) -> Result<Self> {
+        Ok(match self {
+            Self::F16(rows) => Self::F16(copied(rows)?),
+            Self::F32(rows) => Self::F32(copied(rows)?),
+            Self::Latent(words, scales) => Self::Latent(copied(words)?, copied(scales)?),
+        })
+    }
+
+    /// Makes `row` that of token `i` of the block, the last one.
     fn store(&mut self, isa: Isa, layout: Layout, i: usize, row: &[f32]) {
+        // What was forgotten here must not be multiplied, not even by 0: it may have been no number.
+        if i == 0 {
+            self.clear(0);
+        }
+        self.put(isa, layout, i, row);
+    }
+
+    /// Makes `row` that of token `i` of the block.
+    fn put(&mut self, isa: Isa, layout: Layout, i: usize, row: &[f32]) {
         let range = i * row.len()..(i + 1) * row.len();
         match (self, layout) {
             (Self::F16(rows), _) => op::store_f16(isa, row, &mut rows[range]),
             (Self::F32(rows), _) => rows[range].copy_from_slice(row),
             (Self::Latent(words, scales), Layout::Latent(shape)) => {
-                // What was forgotten here must not be multiplied, not even by 0: it may have been no number.
-                if i == 0 {
-                    scales.fill(0.0);
-                }
                 latent::store(isa, shape, row, i, words, scales);
             }
             _ => unreachable!("a cache has blocks of its layout"),
@@ -138,6 +175,17 @@ impl Block {
         }
     }
 
+    /// Bytes of its rows.
+    fn n_bytes(&self) -> usize {
+        match self {
+            Self::F16(rows) => size_of_val::<[u16]>(rows),
+            Self::F32(rows) => size_of_val::<[f32]>(rows),
+            Self::Latent(words, scales) => {
+                size_of_val::<[Line]>(words) + size_of_val::<[f32]>(scales)
+            }
+        }
+    }
+
     /// Forgets all tokens from `i` on.
     fn clear(&mut self, i: usize) {
         if let Self::Latent(_, scales) = self {
@@ -148,13 +196,34 @@ impl Block {
     }
 }
 
+/// A block that no other cache has; [`Cache::reserve`] has seen to that.
+fn own(block: &mut Arc<Block>) -> &mut Block {
+    match Arc::get_mut(block) {
+        Some(block) => block,
+        None => unreachable!("rows are reserved before they are written"),
+    }
+}
+
+/// What a block is to those who miss it.
+const WHAT: &str = "64 tokens of a layer's cache";
+
+fn copied<T: Clone>(from: &[T]) -> Result<Box<[T]>> {
+    let mut to = reserved(from.len(), || WHAT.into())?;
+    to.extend_from_slice(from);
+    Ok(to.into())
+}
+
 /// The cache of one layer.
 #[derive(Debug)]
 pub(crate) struct Cache {
     layout: Layout,
-    /// Those that hold tokens, and those that are reserved.
-    blocks: Vec<Block>,
+    /// Those that hold tokens, which branches may share, and those that are reserved.
+    blocks: Vec<Arc<Block>>,
     len: usize,
+    /// Tokens that its sequence can hold.
+    capacity: usize,
+    /// Rows behind the last one are still in its block, which others have too.
+    stale: bool,
 }
 
 impl Cache {
@@ -165,28 +234,100 @@ impl Cache {
             layout,
             blocks: reserved(blocks, || format!("the cache of {capacity} tokens"))?,
             len: 0,
+            capacity,
+            stale: false,
         })
+    }
+
+    /// A second cache with the same rows, in the same blocks.
+    pub(crate) fn branch(&self) -> Result<Self> {
+        let mut branch = Self::new(self.layout, self.capacity)?;
+        let used = &self.blocks[..self.len.div_ceil(BLOCK)];
+        branch.blocks.extend(used.iter().cloned());
+        branch.len = self.len;
+        branch.stale = self.stale;
+        Ok(branch)
     }
 
     /// Makes room for `more` tokens: the only time that a cache asks for memory. On an error it is as before.
     pub(crate) fn reserve(&mut self, more: usize) -> Result<()> {
+        let at = self.len % BLOCK;
+        if let Some(last) = self.blocks.get_mut(self.len / BLOCK)
+            && more > 0
+        {
+            if Arc::get_mut(last).is_none() {
+                *last = Arc::new(last.copied()?);
+            }
+            if self.stale {
+                own(last).clear(at);
+                self.stale = false;
+            }
+        }
         while self.blocks.len() * BLOCK < self.len + more {
-            self.blocks.push(Block::new(self.layout)?);
+            self.blocks.push(Arc::new(Block::new(self.layout)?));
         }
         Ok(())
     }
 
     /// Appends a row, `(width)`, for which there must be room.
     pub(crate) fn push(&mut self, isa: Isa, row: &[f32]) {
-        self.blocks[self.len / BLOCK].store(isa, self.layout, self.len % BLOCK, row);
+        let block = own(&mut self.blocks[self.len / BLOCK]);
+        block.store(isa, self.layout, self.len % BLOCK, row);
         self.len += 1;
+    }
+
+    /// Has the blocks of all rows from `first` on for itself. On an error it is as before, but for copies.
+    pub(crate) fn own_from(&mut self, first: usize) -> Result<()> {
+        let end = self.len.div_ceil(BLOCK);
+        for block in &mut self.blocks[(first / BLOCK).min(end)..end] {
+            if Arc::get_mut(block).is_none() {
+                *block = Arc::new(block.copied()?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets `discard` rows from `keep` on; those behind go through `rotate`, and through `row`, `(width)`, and move up, in place. It
+    /// must [have](Self::own_from) the blocks from `keep` on for itself.
+    pub(crate) fn shift(
+        &mut self,
+        isa: Isa,
+        keep: usize,
+        discard: usize,
+        row: &mut [f32],
+        rotate: &dyn Fn(&mut [f32]),
+    ) {
+        for from in keep + discard..self.len {
+            self.load(isa, from, row);
+            rotate(row);
+            let to = from - discard;
+            own(&mut self.blocks[to / BLOCK]).put(isa, self.layout, to % BLOCK, row);
+        }
+        self.truncate(self.len - discard);
     }
 
     /// Forgets all rows from `len` on.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
+        let mut used = self.len.div_ceil(BLOCK);
+        // Blocks behind the last row are kept for those that follow, unless others have them.
+        self.blocks.retain_mut(|block| {
+            let keep = used > 0 || Arc::get_mut(block).is_some();
+            used = used.saturating_sub(1);
+            keep
+        });
         if let Some(last) = self.blocks.get_mut(self.len / BLOCK) {
-            last.clear(self.len % BLOCK);
+            match Arc::get_mut(last) {
+                Some(last) => last.clear(self.len % BLOCK),
+                None => self.stale = true,
+            }
+        }
+    }
+
+    /// Adds the blocks of its rows to those that are counted: each once, by its address, with its bytes.
+    pub(crate) fn count(&self, blocks: &mut HashMap<usize, usize>) {
+        for block in &self.blocks {
+            blocks.insert(Arc::as_ptr(block).addr(), block.n_bytes());
         }
     }
 
@@ -203,7 +344,7 @@ impl Cache {
 
     /// Numbers `start..start + width` of the rows of block `i`, where rows are floats.
     pub(crate) fn rows(&self, i: usize, start: usize, width: usize) -> Rows<'_> {
-        let (data, stride) = match (&self.blocks[i], self.layout) {
+        let (data, stride) = match (&*self.blocks[i], self.layout) {
             (Block::F16(rows), Layout::F16(stride)) => (Elems::F16(rows), stride),
             (Block::F32(rows), Layout::F32(stride)) => (Elems::F32(rows), stride),
             _ => unreachable!("rows of floats"),
@@ -219,7 +360,7 @@ impl Cache {
 
     /// Bytes and scales of block `i`, where rows are int8, and how many tokens it has.
     pub(crate) fn latents(&self, i: usize) -> (&[Line], &[f32], usize) {
-        let Block::Latent(words, scales) = &self.blocks[i] else {
+        let Block::Latent(words, scales) = &*self.blocks[i] else {
             unreachable!("latent rows of int8");
         };
         (words, scales, self.tokens(i))

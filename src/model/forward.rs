@@ -1,8 +1,9 @@
 //! The walk of a batch of tokens through the model.
 
 use super::memory::zeros;
-use super::state::State;
-use super::step::Step;
+use super::sequence::{LayerCaches, Sequence};
+use super::state::{Buffers, State};
+use super::step::{Step, TOGETHER};
 use super::{Logits, Transformer, Watch, matrix};
 use crate::error::{Error, Result};
 use crate::pool::Pool;
@@ -24,7 +25,7 @@ impl Transformer {
         state: &'s mut State,
         want: Logits,
     ) -> Result<&'s [f32]> {
-        self.pass(pool, tokens, state, want, None)
+        self.pass_of(pool, tokens, state, want, None)
     }
 
     /// As [`forward`](Self::forward), showing to `watch` what goes into each matrix.
@@ -39,10 +40,42 @@ impl Transformer {
         want: Logits,
         watch: &dyn Watch,
     ) -> Result<&'s [f32]> {
-        self.pass(pool, tokens, state, want, Some(watch))
+        self.pass_of(pool, tokens, state, want, Some(watch))
     }
 
-    fn pass<'s>(
+    /// Runs one token of each of several sequences, at most [`TOGETHER`], through the buffers of `state`, whose own
+    /// sequence has no part in it, and appends it there. Weights are read once for all of them.
+    ///
+    /// Returns the logits after each token, `(sequences, n_vocab)`: those of a pass of each sequence alone, bit for bit.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward); all sequences then hold the tokens that they held.
+    ///
+    /// # Panics
+    /// When there are not as many tokens as sequences, or a sequence has not the capacity of `state` or belongs to a model of another
+    /// shape.
+    pub fn forward_each<'s>(
+        &self,
+        pool: &Pool,
+        tokens: &[u32],
+        sequences: &mut [Sequence],
+        state: &'s mut State,
+    ) -> Result<&'s [f32]> {
+        assert_eq!(tokens.len(), sequences.len(), "a token of each sequence");
+        self.check_batch(tokens, state.batch().min(TOGETHER))?;
+        for sequence in &mut *sequences {
+            assert_eq!(
+                sequence.capacity(),
+                state.capacity(),
+                "sequences of a state"
+            );
+            self.check(1, sequence)?;
+        }
+        let buffers = (&mut state.buffers, &mut state.logits);
+        self.pass(pool, tokens, sequences, buffers, Logits::All, None)
+    }
+
+    fn pass_of<'s>(
         &self,
         pool: &Pool,
         tokens: &[u32],
@@ -50,25 +83,40 @@ impl Transformer {
         want: Logits,
         watch: Option<&dyn Watch>,
     ) -> Result<&'s [f32]> {
-        self.check(tokens, state)?;
-        state.reserve(tokens.len())?;
+        self.check(tokens.len(), &state.sequence)?;
+        self.check_batch(tokens, state.batch())?;
+        let sequences = core::slice::from_mut(&mut state.sequence);
+        let buffers = (&mut state.buffers, &mut state.logits);
+        self.pass(pool, tokens, sequences, buffers, want, watch)
+    }
+
+    /// A pass of as many tokens of each sequence.
+    fn pass<'s>(
+        &self,
+        pool: &Pool,
+        tokens: &[u32],
+        sequences: &mut [Sequence],
+        (b, logits): (&mut Buffers, &'s mut Vec<f32>),
+        want: Logits,
+        watch: Option<&dyn Watch>,
+    ) -> Result<&'s [f32]> {
         let (weights, config) = (&self.weights, &self.config);
         let (n, width) = (tokens.len(), config.n_embd);
+        let each = n / sequences.len();
+        let mut pasts = [0; TOGETHER];
+        let pasts = &mut pasts[..sequences.len()];
+        for (past, sequence) in pasts.iter_mut().zip(&mut *sequences) {
+            *past = sequence.len();
+            sequence.reserve(each)?;
+        }
         let step = Step {
             pool,
             isa: self.isa,
             config,
             tokens: n,
-            past: state.len,
+            pasts,
             watch,
         };
-        let State {
-            caches,
-            index,
-            buffers: b,
-            logits,
-            ..
-        } = state;
         b.prepare(pool.threads(), config)?;
         let first = match want {
             Logits::None => n,
@@ -90,19 +138,22 @@ impl Transformer {
                 row.iter_mut().for_each(|x| *x *= config.scales.embedding);
             }
         }
-        b.angles.fill(config, step.past, n);
-        for (i, (layer, cache)) in weights.layers.iter().zip(caches).enumerate() {
+        b.angles.fill(step);
+        for (i, layer) in weights.layers.iter().enumerate() {
             // What a block puts out is added when the next takes it in.
             let last = (i > 0).then_some(&*y);
             let h = b.input.fill(step, x, last, &layer.attention_norm);
-            let (index, work) = (index.get_mut(i), &mut b.attention);
+            let caches = LayerCaches::new(sequences, i);
+            let (angles, work) = (&b.angles, &mut b.attention);
             layer
                 .attention
-                .forward(step, h, &b.angles, cache, index, work, &mut b.acts, y);
+                .forward(step, h, angles, caches, work, &mut b.acts, y);
             let h = b.input.fill(step, x, Some(y), &layer.ffn_norm);
             layer.ffn.forward(step, h, &mut b.ffn, &mut b.acts, y);
         }
-        state.len += n;
+        sequences
+            .iter_mut()
+            .for_each(|sequence| sequence.len += each);
 
         let logits = &mut logits[..rows * config.n_vocab];
         if rows > 0 {
@@ -115,13 +166,8 @@ impl Transformer {
         Ok(logits)
     }
 
-    /// Refuses what the pass could not finish.
-    fn check(&self, tokens: &[u32], state: &State) -> Result<()> {
-        assert_eq!(
-            state.shape,
-            self.shape(),
-            "the state of a model of another shape"
-        );
+    /// Refuses tokens that the pass could not finish.
+    fn check_batch(&self, tokens: &[u32], batch: usize) -> Result<()> {
         let vocab = self.config.n_vocab;
         if let Some(&id) = tokens.iter().find(|&&id| id as usize >= vocab) {
             return Err(Error::TokenId {
@@ -129,17 +175,25 @@ impl Transformer {
                 vocab,
             });
         }
-        if state.len + tokens.len() > state.capacity() {
-            return Err(Error::ContextFull {
-                tokens: state.len + tokens.len(),
-                context: state.capacity(),
-            });
-        }
-        if tokens.is_empty() || tokens.len() > state.batch() {
+        if tokens.is_empty() || tokens.len() > batch {
             return Err(Error::Batch {
                 tokens: tokens.len(),
-                batch: state.batch(),
+                batch,
             });
+        }
+        Ok(())
+    }
+
+    /// Refuses `tokens` more tokens than a sequence holds.
+    fn check(&self, tokens: usize, sequence: &Sequence) -> Result<()> {
+        assert_eq!(
+            sequence.shape,
+            self.shape(),
+            "the sequence of a model of another shape"
+        );
+        let (tokens, context) = (sequence.len() + tokens, sequence.capacity());
+        if tokens > context {
+            return Err(Error::ContextFull { tokens, context });
         }
         Ok(())
     }

@@ -2,11 +2,11 @@
 
 use super::acts::ActBuffer;
 use super::attend::{Attending, Columns};
-use super::cache::Cache;
 use super::config::{GqaHeads, Heads};
 use super::input::Input;
 use super::matrix::multiply;
 use super::memory::zeros;
+use super::sequence::LayerCaches;
 use super::step::{Angles, Step, rotate};
 use super::weights::{Gqa, Linear};
 use crate::error::Result;
@@ -17,7 +17,7 @@ use wattle_kernels as op;
 pub(crate) struct GqaWork {
     /// `(T, heads * k | kv_heads * k | kv_heads * v)`: queries, then the row for the cache.
     projected: Vec<f32>,
-    /// `(heads, T, k)`, the queries with those of a key head together.
+    /// `(sequences, heads, tokens of each, k)`, the queries with those of a key head together.
     query: Vec<f32>,
     /// `(T, heads * v)`
     output: Vec<f32>,
@@ -35,13 +35,13 @@ impl GqaWork {
 }
 
 impl Gqa {
-    /// `y = attention(h)`; appends keys and values of these tokens to `cache`.
+    /// `y = attention(h)`; appends keys and values of these tokens to `caches`.
     pub(crate) fn forward(
         &self,
         step: Step<'_>,
         h: Input<'_>,
         angles: &Angles,
-        cache: &mut Cache,
+        mut caches: LayerCaches<'_>,
         work: &mut GqaWork,
         attending: &mut Attending,
         acts: &mut ActBuffer,
@@ -65,6 +65,7 @@ impl Gqa {
             ..
         } = step;
 
+        let each = step.each();
         let stride = heads * k + kv_heads * (k + v);
         let projected = &mut work.projected[..tokens * stride];
         let parts = [&self.q, &self.k, &self.v].map(|linear| linear.weight.all());
@@ -82,34 +83,35 @@ impl Gqa {
             for head in query.chunks_exact_mut(k).chain(keys.chunks_exact_mut(k)) {
                 rotate(step, angles, t, head);
             }
-            cache.push(isa, cached);
+            caches.push(t / each, isa, cached);
         }
 
-        // Heads of one key head are neighbours, so they share its rows.
+        // One sequence after the other. Heads of one key head are neighbours, so they share its rows.
         let projected = &*projected;
         let query = &mut work.query[..heads * tokens * k];
         for (i, query) in query.chunks_exact_mut(k).enumerate() {
-            let (head, t) = (i / tokens, i % tokens);
+            let (head, t) = (i / each % heads, i / (each * heads) * each + i % each);
             query.copy_from_slice(&projected[t * stride + head * k..][..k]);
         }
-        let (query, cache) = (&*query, &*cache);
+        let (query, caches) = (&*query, &caches);
         let columns = Columns {
-            streams: kv_heads,
-            each: heads / kv_heads * tokens,
+            streams: step.pasts.len() * kv_heads,
+            each: heads / kv_heads * each,
         };
         let found = attending.run(step, columns, |item, i, span, states| {
             let query = &query[item.first * k..][..item.n * k];
-            let keys = cache.rows(i, item.stream * k, k);
-            let values = cache.rows(i, kv_heads * k + item.stream * v, v);
+            let cache = caches.of(item.stream / kv_heads);
+            let kv_head = item.stream % kv_heads;
+            let keys = cache.rows(i, kv_head * k, k);
+            let values = cache.rows(i, kv_heads * k + kv_head * v, v);
             op::attend(isa, query, keys, values, scale, span, states);
         });
         let output = &mut work.output[..tokens * heads * v];
         pool.columns(output, heads * v, v, |mut window, _| {
             let head = window.index();
             for t in 0..tokens {
-                window
-                    .row_mut(t)
-                    .copy_from_slice(found.of(head * tokens + t));
+                let column = (t / each * heads + head) * each + t % each;
+                window.row_mut(t).copy_from_slice(found.of(column));
             }
         });
         step.show(&[&self.output.weight], output);

@@ -27,11 +27,12 @@ pub(crate) use self::indexer::IndexKeys;
 use self::sparse::{Choice, SparseWork};
 use super::acts::ActBuffer;
 use super::attend::Attending;
-use super::cache::{Cache, Layout};
+use super::cache::Layout;
 use super::config::{Config, Heads, MlaHeads};
 use super::input::Input;
 use super::matrix::multiply;
 use super::memory::zeros;
+use super::sequence::LayerCaches;
 use super::step::{Angles, Step, rotate};
 use super::weights::{Mla, Query};
 use crate::error::Result;
@@ -116,14 +117,13 @@ impl<'a> Queries<'a> {
 }
 
 impl Mla {
-    /// `y = attention(h)`; appends the latent rows of these tokens to `cache`, and what they are found by to `index`.
+    /// `y = attention(h)`; appends the latent rows of these tokens to `caches`, and what they are found by.
     pub(crate) fn forward(
         &self,
         step: Step<'_>,
         h: Input<'_>,
         angles: &Angles,
-        cache: &mut Cache,
-        mut index: Option<&mut IndexKeys>,
+        mut caches: LayerCaches<'_>,
         work: &mut MlaWork,
         attending: &mut Attending,
         acts: &mut ActBuffer,
@@ -136,9 +136,10 @@ impl Mla {
             pool,
             isa,
             tokens,
-            past,
+            pasts,
             ..
         } = step;
+        let each = step.each();
         let MlaHeads {
             nope,
             rope,
@@ -173,14 +174,14 @@ impl Mla {
             }
             cached[rank..].copy_from_slice(&kv[rank..]);
             rotate(step, angles, t, &mut cached[rank..]);
-            cache.push(isa, cached);
+            caches.push(t / each, isa, cached);
         }
 
         // Within top_k tokens nothing is ever chosen, and there are no keys to choose by.
         if let Some(indexer) = &self.indexer {
             step.show(&[&indexer.k, &indexer.weights], h.rows);
-            if let (Some(keys), Some(work)) = (index.as_deref_mut(), &mut work.sparse) {
-                indexer.keys(step, h, angles, keys, &mut work.index);
+            if let Some(work) = &mut work.sparse {
+                indexer.keys(step, h, angles, &mut caches, &mut work.index);
             }
         }
 
@@ -224,27 +225,25 @@ impl Mla {
         // A watched pass stays absorbed: the inputs of the two stacks, which it is shown, arise there only.
         let output = &mut work.output[..tokens * heads.heads * v];
         let sparse = work.sparse.as_mut();
-        let sparse = sparse.filter(|work| work.dense(past, tokens) < tokens);
-        let choice = match (&self.indexer, index, sparse) {
-            (Some(indexer), Some(keys), Some(work)) => Some(Choice {
-                indexer,
-                keys,
-                work,
-            }),
+        let sparse = sparse.filter(|work| pasts.iter().any(|past| work.dense(*past, each) < each));
+        let choice = match (&self.indexer, sparse) {
+            (Some(indexer), Some(work)) => Some(Choice { indexer, work }),
             _ => None,
         };
+        let caches = &caches;
         let absorb = choice.is_some()
             || step.watch.is_some()
-            || !pays(isa, &heads, cache.layout(), past, tokens);
+            || pasts.len() > 1
+            || !pays(isa, &heads, caches.layout(), pasts[0], tokens);
         match &mut work.expanded {
             Some(work) if !absorb => {
                 let scratch = &mut attending.scratch;
-                self.expanded(step, &heads, query, cache, work, scratch, output);
+                self.expanded(step, &heads, query, caches.of(0), work, scratch, output);
             }
             _ => {
                 let work = &mut work.absorbed;
                 self.absorbed(
-                    step, &heads, query, cache, choice, work, attending, acts, output,
+                    step, &heads, query, caches, choice, work, attending, acts, output,
                 );
             }
         }

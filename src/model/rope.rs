@@ -121,6 +121,13 @@ impl Rope {
         }
     }
 
+    /// Whether sequences with room for `context` tokens have frequencies of their own.
+    pub(crate) fn is_long(&self, context: usize) -> bool {
+        self.long
+            .as_ref()
+            .is_some_and(|(original, _)| context > *original)
+    }
+
     /// How dimensions pair up.
     #[must_use]
     pub fn kind(&self) -> RopeKind {
@@ -139,6 +146,17 @@ impl Rope {
             let (sine, cosine) = (pos as f32 * f).sin_cos();
             *c = cosine * self.magnitude;
             *s = sine * self.magnitude;
+        }
+    }
+}
+
+impl Rope {
+    /// Cosines and sines that turn a key back by `distance` positions, `(pairs)` each: without the factor, which a key has once.
+    pub(crate) fn turn_back(&self, distance: usize, cos: &mut [f32], sin: &mut [f32]) {
+        for ((c, s), f) in cos.iter_mut().zip(sin).zip(&self.frequency) {
+            let (sine, cosine) = (distance as f32 * f).sin_cos();
+            *c = cosine;
+            *s = -sine;
         }
     }
 }

@@ -1,35 +1,27 @@
-//! What one sequence owns: its caches, which grow with it, and the buffers that its tokens pass through, allocated here, once.
+//! A sequence and the buffers that its tokens pass through, allocated here, once.
 
 use super::Transformer;
 
 use super::acts::{ActBuffer, LEAST_TOKENS};
 use super::attention::AttentionWork;
-use super::cache::{Cache, CacheType, Layout};
+use super::cache::{CacheType, Layout};
 use super::config::{Config, Heads};
 use super::ffn::FfnWork;
 use super::input::InputBuffer;
 use super::memory::{reserved, zeros};
-use super::mla::IndexKeys;
+use super::sequence::{Sequence, Shape};
 use super::step::Angles;
 use super::weights::{Attention, Ffn, Query, Weights};
 use crate::error::{Error, Result};
 
-/// A sequence in the making: tokens seen so far, as the model remembers them.
+/// A sequence in the making, and all that a pass of its tokens needs. Passes of other sequences may use its buffers too.
 #[derive(Debug)]
 pub struct State {
-    pub(crate) caches: Vec<Cache>,
-    /// One a layer where sparse attention has to choose, else none.
-    pub(crate) index: Vec<IndexKeys>,
+    pub(crate) sequence: Sequence,
     pub(crate) buffers: Buffers,
     pub(crate) logits: Vec<f32>,
-    pub(crate) len: usize,
-    context: usize,
     batch: usize,
-    pub(crate) shape: Shape,
 }
-
-/// What tells the states of different models apart: layers, numbers of a cache row, widths of the stream and of the logits.
-pub(crate) type Shape = [usize; 4];
 
 /// Buffers of a pass over at most `T` tokens.
 #[derive(Debug)]
@@ -53,19 +45,19 @@ impl State {
     /// Tokens in the cache.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.len
+        self.sequence.len()
     }
 
     /// Whether no token has been seen.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.sequence.is_empty()
     }
 
     /// Tokens that fit.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.context
+        self.sequence.capacity()
     }
 
     /// Most tokens of one pass.
@@ -74,22 +66,21 @@ impl State {
         self.batch
     }
 
-    /// Makes room for `more` tokens in the caches, so that the pass itself asks for no memory.
-    pub(crate) fn reserve(&mut self, more: usize) -> Result<()> {
-        self.caches
-            .iter_mut()
-            .try_for_each(|cache| cache.reserve(more))
+    /// Its sequence.
+    #[must_use]
+    pub fn sequence(&self) -> &Sequence {
+        &self.sequence
+    }
+
+    /// Its sequence, for what needs no pass.
+    #[must_use]
+    pub fn sequence_mut(&mut self) -> &mut Sequence {
+        &mut self.sequence
     }
 
     /// Forgets all tokens from `len` on; does nothing when there are fewer.
     pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
-        for cache in &mut self.caches {
-            cache.truncate(self.len);
-        }
-        for keys in &mut self.index {
-            keys.truncate(self.len);
-        }
+        self.sequence.truncate(len);
     }
 }
 
@@ -130,16 +121,8 @@ impl Transformer {
         let (config, weights) = (&self.config, &self.weights);
         let batch = batch.min(context);
         let layout = Layout::new(&config.heads, cache);
-        let index = weights.layers.iter();
-        let index = index.filter_map(|_| IndexKeys::new(layout, config, context).transpose());
-        let index = index.collect::<Result<_>>()?;
         let attention = AttentionWork::new(config, layout, batch, q_lora_rank(weights), context)?;
         let pieces = self.in_pieces() && batch >= LEAST_TOKENS;
-        let caches = weights
-            .layers
-            .iter()
-            .map(|_| Cache::new(layout, context))
-            .collect::<Result<_>>()?;
         let buffers = Buffers {
             x: zeros(&[batch, config.n_embd])?,
             y: zeros(&[batch, config.n_embd])?,
@@ -153,14 +136,10 @@ impl Transformer {
             ffn: FfnWork::new(config, &weights.layers, batch)?,
         };
         Ok(State {
-            caches,
-            index,
+            sequence: Sequence::new(config, self.shape(), layout, context)?,
             buffers,
             logits: zeros(&[config.n_vocab])?,
-            len: 0,
-            context,
             batch,
-            shape: self.shape(),
         })
     }
 }

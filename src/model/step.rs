@@ -15,18 +15,31 @@ pub(crate) struct Step<'a> {
     pub(crate) pool: &'a Pool,
     pub(crate) isa: Isa,
     pub(crate) config: &'a Config,
-    /// Tokens in this pass.
+    /// Tokens in this pass, as many of each sequence, one sequence after the other.
     pub(crate) tokens: usize,
-    /// Tokens in the cache before it: the position of the first.
-    pub(crate) past: usize,
+    /// Tokens in the cache of each sequence before it: the position of its first.
+    pub(crate) pasts: &'a [usize],
     /// Is shown what goes into the matrices.
     pub(crate) watch: Option<&'a dyn Watch>,
 }
+
+/// Most sequences of a pass. Products of so many tokens have the bits of each alone, and so has a mixture of experts.
+pub(crate) const TOGETHER: usize = 8;
 
 /// Numbers at least that a thread takes at a time: with some nanoseconds for each, enough to be worth its coming.
 const LEAST: usize = 1 << 14;
 
 impl Step<'_> {
+    /// Tokens of one sequence.
+    pub(crate) fn each(&self) -> usize {
+        self.tokens / self.pasts.len()
+    }
+
+    /// Where token `t` of the pass stands in its sequence.
+    pub(crate) fn position(&self, t: usize) -> usize {
+        self.pasts[t / self.each()] + t % self.each()
+    }
+
     /// How many of `rows` rows a thread takes at a time, where the work goes by rows of `cols` numbers; all when they are few.
     pub(crate) fn block(&self, rows: usize, cols: usize) -> usize {
         let parts = (4 * self.pool.threads()).min(PARTS);
@@ -38,7 +51,7 @@ impl Step<'_> {
 #[derive(Debug)]
 pub(crate) struct Angles {
     pairs: usize,
-    /// Tokens that the sequence has room for.
+    /// Tokens that every sequence has room for.
     context: usize,
     cos: Vec<f32>,
     sin: Vec<f32>,
@@ -54,13 +67,13 @@ impl Angles {
         })
     }
 
-    /// Computes the angles of `n` positions from `first` on.
-    pub(crate) fn fill(&mut self, config: &Config, first: usize, n: usize) {
-        let rope = config.rope.of_context(self.context);
-        for t in 0..n {
+    /// Computes the angles of the positions of a pass.
+    pub(crate) fn fill(&mut self, step: Step<'_>) {
+        let rope = step.config.rope.of_context(self.context);
+        for t in 0..step.tokens {
             let range = t * self.pairs..(t + 1) * self.pairs;
             let (cos, sin) = (&mut self.cos[range.clone()], &mut self.sin[range]);
-            rope.angles(first + t, cos, sin);
+            rope.angles(step.position(t), cos, sin);
         }
     }
 

@@ -9,14 +9,17 @@ use super::absorb::split_kv_b;
 use super::config::{Config, GqaHeads, Heads, MlaHeads, Scales};
 use super::matrix::{Bytes, Matrix, Stack};
 use super::rope::{Rope, RopeKind, Scaling};
+use super::sequence::LayerCaches;
 use super::weights::{
     Attention, Ffn, Gated, Gating, Gqa, Layer, Linear, Mla, Moe, Query, RouterRule, Weights,
 };
 use super::{CacheType, Logits, Transformer};
 use crate::pool::Pool;
 
+mod branch;
 mod expanded;
 mod long;
+mod shift;
 
 use expanded::expanded;
 
@@ -293,17 +296,18 @@ proptest! {
         let model = model(isa, config(Heads::Mla(MLA), MLA.rope), &mut noise, vec![(Attention::Mla(mla), Ffn::Dense(ff))]);
         let pool = pool(2);
         let mut state = model.state(64, CacheType::F32, 64).expect("a state");
-        let step = super::step::Step { pool: &pool, isa, config: &model.config, tokens, past: 0, watch: None };
-        state.reserve(tokens).expect("room");
+        let step = super::step::Step { pool: &pool, isa, config: &model.config, tokens, pasts: &[0], watch: None };
+        state.sequence.reserve(tokens).expect("room");
+        let caches = LayerCaches::new(core::slice::from_mut(&mut state.sequence), 0);
         let b = &mut state.buffers;
         b.prepare(pool.threads(), &model.config).expect("scratch");
-        b.angles.fill(&model.config, 0, tokens);
+        b.angles.fill(step);
         let mut got = vec![0.0; tokens * N_EMBD];
         let mut int8 = super::acts::ActBuffer::new(tokens, N_EMBD, true).expect("room");
         int8.quantize(step, &x, N_EMBD);
         let input = super::input::Input { rows: &x, int8: &int8, cols: N_EMBD };
         model.weights.layers[0].attention.forward(
-            step, input, &b.angles, &mut state.caches[0], None, &mut b.attention, &mut b.acts, &mut got,
+            step, input, &b.angles, caches, &mut b.attention, &mut b.acts, &mut got,
         );
         let worst = worst(&want, &got);
         prop_assert!(worst < 1e-5, "{worst}");

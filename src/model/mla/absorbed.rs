@@ -14,7 +14,8 @@ use crate::model::acts::ActBuffer;
 use crate::model::attend::{Attending, Columns, Found};
 use crate::model::cache::{Cache, Layout};
 use crate::model::memory::{filled, zeros};
-use crate::model::step::Step;
+use crate::model::sequence::LayerCaches;
+use crate::model::step::{Step, TOGETHER};
 use crate::model::weights::Mla;
 use wattle_kernels::latent::{self, Shape};
 use wattle_kernels::{self as op};
@@ -27,8 +28,11 @@ pub(super) struct AbsorbedWork {
     /// `(heads, T, kv_lora_rank)`, the queries in latent space.
     absorbed: Vec<f32>,
     into: Into,
-    /// `(heads, T, kv_lora_rank)`, the mixed latent rows, where states are wider or tokens go one after the other.
+    /// `(heads, T, kv_lora_rank)`, the mixed latent rows, where states do not lie like that already: states that are wider, tokens
+    /// that go one after the other, several sequences.
     mixed: Vec<f32>,
+    /// Whether those of one sequence do not.
+    apart: bool,
 }
 
 /// The queries as the rows of the cache want them, `(heads, T)` of each.
@@ -75,24 +79,26 @@ impl AbsorbedWork {
             _ => Into::Floats(zeros(&[columns, heads.kv_lora_rank + heads.rope])?),
         };
         let apart = sparse || mixed(heads, layout) > heads.kv_lora_rank;
+        let mixed = if apart { batch } else { batch.min(TOGETHER) };
         Ok(Self {
             nope: zeros(&[batch, heads.heads, heads.nope])?,
             absorbed: zeros(&[batch, heads.heads, heads.kv_lora_rank])?,
             into,
-            mixed: zeros(&[if apart { columns } else { 0 }, heads.kv_lora_rank])?,
+            mixed: zeros(&[heads.heads * mixed, heads.kv_lora_rank])?,
+            apart,
         })
     }
 }
 
 impl Mla {
-    /// Attention of the queries of this pass over all rows of `cache` up to their own, or over a choice of them; into `output`,
-    /// `(tokens, heads * v)`.
+    /// Attention of the queries of this pass over all rows of their sequence up to their own, or over a choice of them; into
+    /// `output`, `(tokens, heads * v)`.
     pub(super) fn absorbed(
         &self,
         step: Step<'_>,
         heads: &MlaHeads,
         query: Queries<'_>,
-        cache: &Cache,
+        caches: &LayerCaches<'_>,
         choice: Option<Choice<'_>>,
         work: &mut AbsorbedWork,
         attending: &mut Attending,
@@ -100,7 +106,10 @@ impl Mla {
         output: &mut [f32],
     ) {
         let Step {
-            pool, tokens, past, ..
+            pool,
+            tokens,
+            pasts,
+            ..
         } = step;
         let MlaHeads {
             heads: count,
@@ -130,47 +139,58 @@ impl Mla {
             [&absorbed[(head * tokens + t) * rank..][..rank], rotary]
         };
         let into = &mut work.into;
-        let mixed = match (&mut work.mixed[..], choice) {
-            ([], None) => {
-                let found = into.attend(step, heads, cache, parts, attending);
-                found.rows(count * tokens)
-            }
-            (mixed, choice) => {
-                let mixed = &mut mixed[..count * tokens * rank];
-                let mut keep = |found: Found<'_>, first: usize, n: usize| {
-                    for (head, rows) in mixed.chunks_exact_mut(tokens * rank).enumerate() {
-                        for (t, row) in rows[first * rank..]
-                            .chunks_exact_mut(rank)
-                            .take(n)
-                            .enumerate()
-                        {
-                            row.copy_from_slice(&found.of(head * n + t)[..rank]);
+        let mixed = if pasts.len() == 1 && choice.is_none() && !work.apart {
+            let found = into.attend(step, heads, |_| caches.of(0), parts, attending);
+            found.rows(count * tokens)
+        } else {
+            let mixed = &mut work.mixed[..count * tokens * rank];
+            // What the tokens of `some` have found, of which the first is `first` in the pass.
+            let mut keep = |found: Found<'_>, some: Step<'_>, first: usize| {
+                let each = some.each();
+                for (head, rows) in mixed.chunks_exact_mut(tokens * rank).enumerate() {
+                    let rows = rows[first * rank..].chunks_exact_mut(rank);
+                    for (t, row) in rows.take(some.tokens).enumerate() {
+                        let column = (t / each * count + head) * each + t % each;
+                        row.copy_from_slice(&found.of(column)[..rank]);
+                    }
+                }
+            };
+            match choice {
+                None => {
+                    let found = into.attend(step, heads, |s| caches.of(s), parts, attending);
+                    keep(found, step, 0);
+                }
+                Some(mut choice) => {
+                    let each = step.each();
+                    for (s, past) in pasts.iter().enumerate() {
+                        let (start, end) = (s * each, (s + 1) * each);
+                        let dense = choice.dense(*past, each);
+                        if dense > 0 {
+                            let some = Step {
+                                tokens: dense,
+                                pasts: &[*past],
+                                ..step
+                            };
+                            let parts = |head: usize, t: usize| parts(head, start + t);
+                            let found =
+                                into.attend(some, heads, |_| caches.of(s), parts, attending);
+                            keep(found, some, start);
+                        }
+                        for t in start + dense..end {
+                            // The only token, behind all but one of its rows.
+                            let (rows, n) = choice.rows(step, t, caches);
+                            let one = Step {
+                                tokens: 1,
+                                pasts: &[n - 1],
+                                ..step
+                            };
+                            let parts = |head: usize, _| parts(head, t);
+                            keep(into.attend(one, heads, |_| rows, parts, attending), one, t);
                         }
                     }
-                };
-                let dense = choice.as_ref().map_or(tokens, |c| c.dense(past, tokens));
-                if dense > 0 {
-                    let some = Step {
-                        tokens: dense,
-                        ..step
-                    };
-                    keep(into.attend(some, heads, cache, parts, attending), 0, dense);
                 }
-                if let Some(mut choice) = choice {
-                    for t in dense..tokens {
-                        // The only token, behind all but one of its rows.
-                        let (rows, n) = choice.rows(step, t, cache);
-                        let one = Step {
-                            tokens: 1,
-                            past: n - 1,
-                            ..step
-                        };
-                        let parts = |head: usize, _| parts(head, t);
-                        keep(into.attend(one, heads, rows, parts, attending), t, 1);
-                    }
-                }
-                &*mixed
             }
+            &*mixed
         };
 
         // Back out of it, a head a tile.
@@ -187,13 +207,13 @@ impl Mla {
 }
 
 impl Into {
-    /// Attention of the tokens of `step` over the latent rows, which all heads share; `parts` gives a head's query of a token, in latent
-    /// space and its rotary part.
-    fn attend<'q, 'f>(
+    /// Attention of the tokens of `step` over the latent rows of their sequences, which all heads share; `parts` gives a head's query of a
+    /// token, in latent space and its rotary part. Columns are `(sequences, heads, tokens of each)`.
+    fn attend<'q, 'c, 'f>(
         &mut self,
         step: Step<'_>,
         heads: &MlaHeads,
-        cache: &Cache,
+        cache: impl Fn(usize) -> &'c Cache + Sync,
         parts: impl Fn(usize, usize) -> [&'q [f32]; 2] + Sync,
         attending: &'f mut Attending,
     ) -> Found<'f> {
@@ -206,22 +226,28 @@ impl Into {
             scale,
             ..
         } = *heads;
+        let each = step.each();
         let columns = Columns {
-            streams: 1,
-            each: heads.heads * tokens,
+            streams: step.pasts.len(),
+            each: heads.heads * each,
+        };
+        let of = |column: usize| {
+            let (head, sequence) = (column / each % heads.heads, column / columns.each);
+            parts(head, sequence * each + column % each)
         };
         match self {
             Into::Floats(queries) => {
                 let width = rank + rope;
                 let queries = &mut queries[..heads.heads * tokens * width];
                 for (i, row) in queries.chunks_exact_mut(width).enumerate() {
-                    let [latent, rotary] = parts(i / tokens, i % tokens);
+                    let [latent, rotary] = of(i);
                     row[..rank].copy_from_slice(latent);
                     row[rank..].copy_from_slice(rotary);
                 }
                 let queries = &*queries;
                 attending.run(step, columns, |item, i, span, states| {
                     let q = &queries[item.first * width..][..item.n * width];
+                    let cache = cache(item.stream);
                     let (keys, values) = (cache.rows(i, 0, width), cache.rows(i, 0, rank));
                     op::attend(isa, q, keys, values, scale, span, states);
                 })
@@ -233,18 +259,18 @@ impl Into {
                 starts,
             } => {
                 let (shape, products) = (*shape, shape.products());
-                let per_head = bytes
+                let rows = bytes
                     .chunks_mut(tokens * shape.query())
                     .zip(factors.chunks_mut(tokens * products))
                     .zip(starts.chunks_mut(tokens * products));
-                let per_head = per_head.take(heads.heads).enumerate();
-                pool.parts(per_head, |(head, ((bytes, factors), starts))| {
+                let rows = rows.take(heads.heads).enumerate();
+                pool.parts(rows, |(i, ((bytes, factors), starts))| {
                     let each = bytes
                         .chunks_exact_mut(shape.query())
                         .zip(factors.chunks_exact_mut(products))
                         .zip(starts.chunks_exact_mut(products));
                     for (t, ((bytes, factors), starts)) in each.enumerate() {
-                        let parts = parts(head, t);
+                        let parts = of(i * tokens + t);
                         latent::query(isa, shape, parts, scale, bytes, factors, starts);
                     }
                 });
@@ -256,7 +282,7 @@ impl Into {
                         factors: &factors[first * products..][..n * products],
                         starts: &starts[first * products..][..n * products],
                     };
-                    let (words, scales, n) = cache.latents(i);
+                    let (words, scales, n) = cache(item.stream).latents(i);
                     latent::attend(isa, shape, queries, words, scales, n, span, states);
                 })
             }

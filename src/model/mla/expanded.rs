@@ -153,7 +153,7 @@ impl Desk {
 }
 
 impl Mla {
-    /// As [`absorbed`](Self::absorbed).
+    /// As [`absorbed`](Self::absorbed), for the tokens of one sequence.
     pub(super) fn expanded(
         &self,
         step: Step<'_>,
@@ -165,12 +165,9 @@ impl Mla {
         output: &mut [f32],
     ) {
         let Step {
-            pool,
-            isa,
-            tokens,
-            past,
-            ..
+            pool, isa, tokens, ..
         } = step;
+        let past = step.pasts[0];
         let MlaHeads {
             heads: count,
             rope,

@@ -10,34 +10,24 @@
 //! them to FP8; that leaves products as they are, and here nothing is rounded to eight bits. Rotary dimensions come first, in
 //! halves, whatever they are in the queries of attention.
 
-use wattle_kernels::{self as op, Acts, Elems, Isa, RopeKind, Rows};
+use wattle_kernels::{self as op, Acts, RopeKind, Rows};
 
-use super::super::cache::Layout;
+use super::super::cache::{BLOCK, Cache, Layout};
 use super::super::config::{Config, Sparse};
 use super::super::input::Input;
 use super::super::matrix::multiply;
-use super::super::memory::{filled, reserved, zeros};
+use super::super::memory::{filled, zeros};
+use super::super::sequence::LayerCaches;
 use super::super::step::{Angles, Step};
 use super::super::weights::Indexer;
 use crate::error::Result;
 
 /// `eps` of the layer norm of keys.
 const NORM_EPS: f32 = 1e-6;
-/// Rows that a thread ranks at a time: 16 KB of f16.
-const ROWS: usize = 64;
 
-/// The keys of one layer, a row a token.
+/// The keys of one layer, a row a token, in blocks as the latent rows.
 #[derive(Debug)]
-pub(crate) struct IndexKeys {
-    rows: Numbers,
-    width: usize,
-}
-
-#[derive(Debug)]
-enum Numbers {
-    F16(Vec<u16>),
-    F32(Vec<f32>),
-}
+pub(crate) struct IndexKeys(pub(crate) Cache);
 
 impl IndexKeys {
     /// None where a sequence of `context` tokens never has to choose. In f32 where the cache is, else in f16.
@@ -45,46 +35,18 @@ impl IndexKeys {
         let Some(Sparse { width, .. }) = config.sparse.filter(|s| context > s.top_k) else {
             return Ok(None);
         };
-        let n = width.saturating_mul(context);
-        let what = || format!("a layer's index of {context} tokens");
-        let rows = match layout {
-            Layout::F32(_) => Numbers::F32(reserved(n, what)?),
-            Layout::F16(_) | Layout::Latent(_) => Numbers::F16(reserved(n, what)?),
+        let layout = match layout {
+            Layout::F32(_) => Layout::F32(width),
+            Layout::F16(_) | Layout::Latent(_) => Layout::F16(width),
         };
-        Ok(Some(Self { rows, width }))
+        Cache::new(layout, context).map(|keys| Some(Self(keys)))
     }
 
-    fn push(&mut self, isa: Isa, key: &[f32]) {
-        match &mut self.rows {
-            Numbers::F16(rows) => {
-                let start = rows.len();
-                rows.resize(start + key.len(), 0);
-                op::store_f16(isa, key, &mut rows[start..]);
-            }
-            Numbers::F32(rows) => rows.extend_from_slice(key),
-        }
-    }
-
-    /// Forgets all keys from `len` on.
-    pub(crate) fn truncate(&mut self, len: usize) {
-        match &mut self.rows {
-            Numbers::F16(rows) => rows.truncate(len * self.width),
-            Numbers::F32(rows) => rows.truncate(len * self.width),
-        }
-    }
-
-    /// `n` keys from `first` on.
-    fn rows(&self, first: usize, n: usize) -> Rows<'_> {
-        let range = first * self.width..(first + n) * self.width;
+    /// The first `n` keys of block `i`.
+    fn rows(&self, i: usize, n: usize, width: usize) -> Rows<'_> {
         Rows {
-            data: match &self.rows {
-                Numbers::F16(rows) => Elems::F16(&rows[range]),
-                Numbers::F32(rows) => Elems::F32(&rows[range]),
-            },
-            stride: self.width,
-            start: 0,
-            width: self.width,
             n,
+            ..self.0.rows(i, 0, width)
         }
     }
 }
@@ -120,7 +82,7 @@ impl Indexer {
         step: Step<'_>,
         h: Input<'_>,
         angles: &Angles,
-        keys: &mut IndexKeys,
+        caches: &mut LayerCaches<'_>,
         work: &mut IndexWork,
     ) {
         let (width, heads) = (self.k.rows(), self.weights.rows());
@@ -133,7 +95,9 @@ impl Indexer {
             let (key, counts) = row.split_at_mut(width);
             layer_norm(key, weight, bias);
             rotate(angles, t, key);
-            keys.push(step.isa, key);
+            if let Some(keys) = caches.index_mut(t / step.each()) {
+                keys.0.push(step.isa, key);
+            }
             counts.iter_mut().for_each(|w| *w *= scale);
         }
     }
@@ -166,10 +130,10 @@ impl Indexer {
         let (width, heads) = (self.k.rows(), self.weights.rows());
         let query = &work.query[t * heads * width..][..heads * width];
         let counts = &work.projected[t * (width + heads) + width..][..heads];
-        let seen = step.past + t + 1;
+        let seen = step.position(t) + 1;
         let scores = &mut work.scores[..seen];
-        step.pool.chunks(scores, ROWS, |i, out| {
-            let rows = keys.rows(i * ROWS, out.len());
+        step.pool.chunks(scores, BLOCK, |i, out| {
+            let rows = keys.rows(i, out.len(), width);
             op::rank(step.isa, query, counts, rows, out);
         });
         let scores = &*scores;

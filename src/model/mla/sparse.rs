@@ -3,11 +3,12 @@
 //! Every token has a choice of its own, so tokens go one after the other: its rows are laid side by side once, and all heads go over
 //! them as if they were the whole cache. What attention reads no longer grows with the context.
 
-use super::indexer::{IndexKeys, IndexWork};
+use super::indexer::IndexWork;
 use crate::error::Result;
 use crate::model::cache::{Cache, Layout};
 use crate::model::config::{Heads, Sparse};
 use crate::model::memory::zeros;
+use crate::model::sequence::LayerCaches;
 use crate::model::step::Step;
 use crate::model::weights::Indexer;
 
@@ -50,7 +51,6 @@ impl SparseWork {
 #[derive(Debug)]
 pub(super) struct Choice<'a> {
     pub(super) indexer: &'a Indexer,
-    pub(super) keys: &'a IndexKeys,
     pub(super) work: &'a mut SparseWork,
 }
 
@@ -60,9 +60,18 @@ impl Choice<'_> {
         self.work.dense(past, tokens)
     }
 
-    /// The rows of `cache` that token `t` of this pass attends to, and how many. A row that goes through floats comes out as it was: the
+    /// The rows that token `t` of this pass attends to, and how many. A row that goes through floats comes out as it was: the
     /// largest of the numbers that share a scale is a whole number of steps.
-    pub(super) fn rows(&mut self, step: Step<'_>, t: usize, cache: &Cache) -> (&Cache, usize) {
+    pub(super) fn rows(
+        &mut self,
+        step: Step<'_>,
+        t: usize,
+        caches: &LayerCaches<'_>,
+    ) -> (&Cache, usize) {
+        let s = t / step.each();
+        let (cache, Some(keys)) = (caches.of(s), caches.index(s)) else {
+            unreachable!("sequences that choose have keys");
+        };
         let SparseWork {
             index,
             top_k,
@@ -70,7 +79,7 @@ impl Choice<'_> {
             row,
         } = &mut *self.work;
         rows.truncate(0);
-        for &token in self.indexer.choose(step, t, *top_k, self.keys, index) {
+        for &token in self.indexer.choose(step, t, *top_k, keys, index) {
             cache.load(step.isa, token as usize, row);
             rows.push(step.isa, row);
         }

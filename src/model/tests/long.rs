@@ -7,6 +7,7 @@ use crate::model::cache::Layout;
 use crate::model::config::{Heads, MlaHeads};
 use crate::model::input::Input;
 use crate::model::mla::pays;
+use crate::model::sequence::LayerCaches;
 use crate::model::step::Step;
 use crate::model::weights::{Attention, Ffn};
 use crate::model::{CacheType, Transformer};
@@ -24,7 +25,7 @@ fn attention(
     let tokens: usize = pieces.iter().sum();
     let batch = pieces.iter().copied().max().unwrap_or(1);
     let mut state = model.state(tokens, cache, batch).expect("a state");
-    state.reserve(tokens).expect("room");
+    state.sequence.reserve(tokens).expect("room");
     let b = &mut state.buffers;
     b.prepare(pool.threads(), &model.config).expect("scratch");
     let mut out = vec![0.0; tokens * N_EMBD];
@@ -35,10 +36,10 @@ fn attention(
             isa: model.isa,
             config: &model.config,
             tokens,
-            past,
+            pasts: &[past],
             watch: None,
         };
-        b.angles.fill(&model.config, past, tokens);
+        b.angles.fill(step);
         let range = past * N_EMBD..(past + tokens) * N_EMBD;
         let rows = &x[range.clone()];
         let mut int8 = ActBuffer::new(tokens, N_EMBD, true).expect("room");
@@ -48,8 +49,7 @@ fn attention(
             step,
             Input { rows, int8, cols },
             &b.angles,
-            &mut state.caches[0],
-            None,
+            LayerCaches::new(core::slice::from_mut(&mut state.sequence), 0),
             &mut b.attention,
             &mut b.acts,
             &mut out[range],
