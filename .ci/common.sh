@@ -48,8 +48,9 @@ tests() {
 
 tiny=tests/data/tiny-chat.gguf
 # greedy_text COMMAND...: what a wattle (behind its emulator, if any) writes after a prompt, always choosing the likeliest token.
+run_flags=() # more flags
 greedy_text() {
-    timeout --kill-after=10 300 "$@" run -m "$tiny" -p "The history of bread begins" -n 24 -t 2 --temp 0 --ignore-eos --no-cnv
+    timeout --kill-after=10 300 "$@" run -m "$tiny" "${run_flags[@]}" -p "The history of bread begins" -n 24 -t 2 --temp 0 --ignore-eos --no-cnv
 }
 
 # same_text NAME COMMAND...: that text must be the one that the native build gave.
@@ -94,10 +95,30 @@ arm_tools() {
     [ ${#packages[@]} = 0 ] || apt_install "${packages[@]}"
 }
 
-# arm_release: builds the program as users get it, for aarch64; $arm_wattle is its path. The longer names (v0) tell which format
-# and which instruction set a function is compiled for, and change nothing else.
+# zig_tools: zig as the linker of cross builds, and the cargo command that makes it one, from PyPI into $ci; sets $zig.
+# It knows every glibc, so that the program asks for no newer one than it must, whatever the building machine has.
+zig=$PWD/$ci/zig
+zig_tools() {
+    local wanted=(ziglang==0.17.1 cargo-zigbuild==0.24.1)
+    [ "$(cat "$zig/wanted" 2>/dev/null)" = "${wanted[*]}" ] && return
+    rm -rf "$zig"
+    local pip=(python3 -m pip)
+    python3 -m pip --version >/dev/null 2>&1 || apt_install python3-pip
+    timeout 600 "${pip[@]}" install --quiet --disable-pip-version-check --no-deps --target "$zig" "${wanted[@]}" >"$ci/zig.log" 2>&1 || {
+        cat "$ci/zig.log"
+        fail "pip could not install: ${wanted[*]}"
+    }
+    echo "${wanted[*]}" >"$zig/wanted"
+}
+
+# arm_release: builds the program as users get it, for aarch64 and systems with $arm_glibc or later; $arm_wattle is its path. The
+# longer names (v0) tell which format and which instruction set a function is compiled for, and change nothing else. Cargo asks the
+# linker to drop debug information, for which zig drops the names too: strip=none keeps both, and the package drops them.
+arm_glibc=2.28
 arm_wattle=target/arm/$arm/release/wattle
 arm_release() {
-    RUSTC=/usr/bin/rustc CARGO_TARGET_DIR=target/arm RUSTFLAGS="-C symbol-mangling-version=v0" \
-        /usr/bin/cargo build --locked --release --bin wattle --target $arm
+    zig_tools
+    PATH=$zig/bin:$PATH PYTHONPATH=$zig CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc CARGO_TARGET_DIR=target/arm \
+        RUSTFLAGS="-C symbol-mangling-version=v0" \
+        cargo-zigbuild rustc --locked --release --bin wattle --target $arm.$arm_glibc -- -C strip=none
 }

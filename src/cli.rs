@@ -30,6 +30,9 @@ mod inspect;
 mod interrupt;
 mod model;
 mod npy;
+// The pages are of the program as packages have it.
+#[cfg(all(test, feature = "demo"))]
+mod pages;
 mod perplexity;
 mod power;
 mod progress;

@@ -27,6 +27,7 @@ mod jetson;
 mod pmic;
 mod rapl;
 mod shelly;
+mod shut;
 mod tasmota;
 
 pub use command::{Command, Ends};

@@ -1,7 +1,8 @@
 //! `wattle power`: watts, temperature, clocks and throttling of this machine, live or once.
 //!
-//! At a terminal one line is renewed every second until Ctrl-C; elsewhere a line is printed every second. `--once` measures for a
-//! second and ends, `--list` says which sensors there are and what opens those that are shut.
+//! At a terminal one line is renewed every second until Ctrl-C; elsewhere a line is printed every second. `--every` sets another time,
+//! over which the power is averaged; `--once` ends after the first. `--list` says which sensors there are and what opens those that
+//! are shut.
 
 use core::fmt::Write as _;
 use core::time::Duration;
@@ -26,9 +27,12 @@ use super::written;
 pub(crate) struct Args {
     #[command(flatten)]
     power: PowerArgs,
-    /// Measure for a second, print, and end
+    /// Measure once, print, and end
     #[arg(long)]
     once: bool,
+    /// Seconds that a line tells of
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    every: Duration,
     /// One object a line in place of text
     #[arg(long)]
     json: bool,
@@ -37,9 +41,16 @@ pub(crate) struct Args {
     list: bool,
 }
 
-const EVERY: Duration = Duration::from_secs(1);
 /// How long a first reading may take: programs and plugs are slow.
 const FIRST: Duration = Duration::from_secs(3);
+
+/// `--every`: no sensor is read more often than ten times a second, and readings are kept for some hours.
+fn seconds(text: &str) -> core::result::Result<Duration, String> {
+    let seconds = text.parse().ok();
+    let seconds = seconds.filter(|seconds| (1.0..=3600.0).contains(seconds));
+    let seconds = seconds.ok_or("expected 1 to 3600 seconds")?;
+    Ok(Duration::from_secs_f64(seconds))
+}
 
 /// Runs the subcommand.
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
@@ -54,7 +65,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     let moves = !args.json && !args.once && stdout().is_terminal();
     let mut from = Instant::now();
     while !answering.is_over() {
-        let (window, to) = look(meter.as_ref(), from, || answering.is_over());
+        let (window, to) = look(meter.as_ref(), from, args.every, || answering.is_over());
         let moment = Moment {
             why: why.as_deref(),
             state: State::here(),
@@ -83,20 +94,21 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     Ok(interrupt.exit_code())
 }
 
-/// Waits a second, or longer for the first reading. The energy since `from`, and until when.
+/// Waits for `every`, or longer for the first reading. The energy since `from`, and until when.
 fn look(
     meter: Option<&Meter>,
     from: Instant,
+    every: Duration,
     is_over: impl Fn() -> bool,
 ) -> (Option<Window>, Instant) {
     let begin = Instant::now();
     loop {
         thread::sleep(Duration::from_millis(50));
-        let enough = begin.elapsed() >= EVERY;
+        let enough = begin.elapsed() >= every;
         let told = meter.is_none_or(|meter| {
             meter.sampler().watts().is_some() || meter.sampler().trouble().is_some()
         });
-        if is_over() || (enough && told) || begin.elapsed() >= FIRST {
+        if is_over() || (enough && told) || begin.elapsed() >= FIRST.max(every) {
             break;
         }
     }
@@ -114,7 +126,7 @@ struct Moment<'a> {
 }
 
 impl Moment<'_> {
-    /// Mean power of the last second, or the newest reading of a slow sensor; none while the sensor is in trouble.
+    /// Mean power of the last `--every`, or the newest reading of a slow sensor; none while the sensor is in trouble.
     fn watts(&self) -> Option<f64> {
         let newest = self.meter.filter(|_| self.trouble.is_none());
         let newest = newest.and_then(|meter| meter.sampler().watts());

@@ -70,3 +70,15 @@ fn power_shows_a_board() {
     let json: Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(json["sensors"][0]["readable"], true);
 }
+
+#[test]
+fn a_line_tells_of_as_many_seconds_as_asked_for() {
+    let begin = std::time::Instant::now();
+    let ran = on(SMALL, &["power", "--once", "--json", "--every", "2"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(begin.elapsed().as_secs_f64() >= 2.0, "{ran:?}");
+    for wrong in ["0", "-1", "4000", "nan", "x"] {
+        let every = format!("--every={wrong}");
+        on(SMALL, &["power", "--once", &every]).fails(2, &["--every", "1 to 3600 seconds"]);
+    }
+}

@@ -26,7 +26,9 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::{Amount, Ask, Facts, Fault, Found, Kind, Method, Reading, Scope, Sensor, Site, watts};
+use super::{
+    Amount, Ask, Facts, Fault, Found, Kind, Method, Reading, Scope, Sensor, Site, shut, watts,
+};
 use crate::file;
 
 pub(super) const KIND: Kind = Kind {
@@ -40,8 +42,8 @@ pub(super) const KIND: Kind = Kind {
 const COMMAND: &str = "pmic_read_adc";
 /// The device for commands of newer kernels, and the mailbox itself.
 const DEVICES: [&str; 2] = ["dev/vcio_gencmd", "dev/vcio"];
-const FIX: &str = "sudo usermod -aG video $USER, then log in again; where the device belongs to root alone, also \
-    echo 'KERNEL==\"vcio*\", GROUP=\"video\", MODE=\"0660\"' | sudo tee /etc/udev/rules.d/70-wattle-vcio.rules && \
+pub(super) const FIX: &str = "sudo usermod -aG video $USER, then log in again; where the device belongs to root alone, also \
+    echo 'KERNEL==\"vcio*\", GROUP=\"video\", MODE=\"0660\"' | sudo tee /etc/udev/rules.d/60-wattle.rules && \
     sudo udevadm control --reload && sudo udevadm trigger";
 
 /// Watts of the board from watts of the rails.
@@ -120,7 +122,7 @@ fn find(site: &Site, arg: Option<&str>) -> Result<Vec<Found>, Fault> {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 refused = Fault::Denied {
                     file: format!("/{device}"),
-                    fix: FIX.into(),
+                    fix: shut::fix(site, &site.root.join(device), FIX),
                 };
             }
             Err(_) => {}

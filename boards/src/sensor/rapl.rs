@@ -8,13 +8,15 @@
 //!
 //! Zones lie in each other, so that their sum would count the same joules twice: only whole packages are read, each name once.
 //! `energy_uj` counts microjoules, and begins at 0 again after `max_energy_range_uj`. AMD's processors have the same files.
-//! Since 2020 only root may read them, as fine readings tell secrets (CVE-2020-8694); a group can be allowed to.
+//! Since 2020 only root may read them, as fine readings tell secrets (CVE-2020-8694); a group can be allowed to, by the same line that
+//! the package installs (`boards/package/wattle.tmpfile`).
 
 use core::time::Duration;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::counter::Counter;
+use super::shut;
 use super::{Amount, Facts, Fault, Found, Kind, Method, Reading, Scope, Sensor, Site};
 use crate::file;
 
@@ -139,7 +141,10 @@ impl Rapl {
                     counter.advance(now)?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    return Err(Fault::Denied { fix: fix(), file });
+                    return Err(Fault::Denied {
+                        fix: format!("{}{RISK}", shut::fix(site, path, FIX)),
+                        file,
+                    });
                 }
                 Err(error) => return Err(Fault::Silent(format!("{file}: {error}"))),
             }
@@ -179,10 +184,8 @@ fn number(path: &Path) -> io::Result<u64> {
 }
 
 /// What lets a group read the counters, now and after every start.
-fn fix() -> String {
-    "sudo groupadd -f wattle && sudo usermod -aG wattle $USER && \
-     echo 'z /sys/class/powercap/intel-rapl*:*/energy_uj 0440 root wattle' | sudo tee /etc/tmpfiles.d/wattle.conf && \
-     sudo systemd-tmpfiles --create wattle.conf, then log in again (members of the group can then also measure \
-     what other programs do: CVE-2020-8694)"
-        .into()
-}
+pub(super) const FIX: &str = "sudo groupadd -f -r wattle && sudo usermod -aG wattle $USER && \
+    echo 'z /sys/class/powercap/intel-rapl{,-mmio}:[0-9]/energy_uj 0440 root wattle' | sudo tee /etc/tmpfiles.d/wattle.conf && \
+    sudo systemd-tmpfiles --create wattle.conf, then log in again";
+const RISK: &str =
+    " (members of the group can then also measure what other programs do: CVE-2020-8694)";
