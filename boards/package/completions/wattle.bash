@@ -759,7 +759,7 @@ _wattle() {
             return 0
             ;;
         wattle__subcmd__run)
-            opts="-m -t -c -b -p -f -n -s -h --model --threads --ctx-size --batch-size --cache-type --no-repack --coarse --pack-cache --prompt --file --predict --temp --top-k --top-p --min-p --repeat-penalty --repeat-last-n --seed --power --power-cmd --power-scope --meter-accuracy --cnv --no-cnv --single-turn --system-prompt --ignore-eos --parse-special --help"
+            opts="-m -t -c -b -p -f -n -s -h --model --threads --ctx-size --batch-size --cache-type --no-repack --coarse --pack-cache --prompt --file --predict --temp --top-k --top-p --min-p --repeat-penalty --repeat-last-n --seed --samples --reward --prompt-cache --prompt-cache-ro --power --power-cmd --power-scope --meter-accuracy --cnv --no-cnv --single-turn --system-prompt --context-shift --keep --ignore-eos --parse-special --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -861,6 +861,18 @@ _wattle() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --samples)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --reward)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --prompt-cache)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --power)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -878,6 +890,10 @@ _wattle() {
                     return 0
                     ;;
                 --system-prompt)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -58,6 +58,9 @@ complete -c wattle -n "__fish_wattle_using_subcommand run" -l min-p -d 'Keep tok
 complete -c wattle -n "__fish_wattle_using_subcommand run" -l repeat-penalty -d 'Make recent tokens less probable; 1 = off' -r
 complete -c wattle -n "__fish_wattle_using_subcommand run" -l repeat-last-n -d 'How many tokens are recent; 0 = none, -1 = the whole context' -r
 complete -c wattle -n "__fish_wattle_using_subcommand run" -s s -l seed -d 'Seed of the random numbers; -1 = a new one each time, told at the end' -r
+complete -c wattle -n "__fish_wattle_using_subcommand run" -l samples -d 'Draw G answers to the prompt in one batch, with the seeds SEED, SEED + 1, ..., and print each as a line of JSON' -r
+complete -c wattle -n "__fish_wattle_using_subcommand run" -l reward -d 'Give the text of each answer to CMD, run by the shell, which prints its reward, a number' -r
+complete -c wattle -n "__fish_wattle_using_subcommand run" -l prompt-cache -d 'Keep what the model remembers of the prompt in FILE, for a faster start of the next run that begins alike' -r -F
 complete -c wattle -n "__fish_wattle_using_subcommand run" -l power -d 'Sensor to read: auto = the best that this machine has, none, or NAME[=ARG] as `wattle power --list` has them' -r
 complete -c wattle -n "__fish_wattle_using_subcommand run" -l power-cmd -d 'Program that prints a line `unix_s watts` for each reading of any other meter, run by the shell' -r
 complete -c wattle -n "__fish_wattle_using_subcommand run" -l power-scope -d 'What that program\'s meter measures' -r -f -a "wall_ac\t''
@@ -69,11 +72,14 @@ platform\t''
 battery\t''"
 complete -c wattle -n "__fish_wattle_using_subcommand run" -l meter-accuracy -d 'Relative error of the meter, as its maker states it: 1% or 0.01' -r
 complete -c wattle -n "__fish_wattle_using_subcommand run" -l system-prompt -d 'Chat: what the model is told first [-sys]' -r
+complete -c wattle -n "__fish_wattle_using_subcommand run" -l keep -d 'Tokens of the prompt that --context-shift never forgets, besides BOS; -1 = all' -r
 complete -c wattle -n "__fish_wattle_using_subcommand run" -l no-repack -d 'Use the weights as they lie in the file: slower, but other processes can share them'
 complete -c wattle -n "__fish_wattle_using_subcommand run" -l coarse -d 'Multiply long prompts with coarser scales on ARM with dot products: nearly twice the products a cycle, less exact'
+complete -c wattle -n "__fish_wattle_using_subcommand run" -l prompt-cache-ro -d 'Only read that file, never write it'
 complete -c wattle -n "__fish_wattle_using_subcommand run" -l cnv -d 'Chat: the text given is the first message [-cnv]'
 complete -c wattle -n "__fish_wattle_using_subcommand run" -l no-cnv -d 'Never chat: continue the text as it stands [-no-cnv]'
 complete -c wattle -n "__fish_wattle_using_subcommand run" -l single-turn -d 'Chat: end after the first answer [-st]'
+complete -c wattle -n "__fish_wattle_using_subcommand run" -l context-shift -d 'When the context is full, forget half of what follows the first tokens (--keep) and go on'
 complete -c wattle -n "__fish_wattle_using_subcommand run" -l ignore-eos -d 'Go on past the model\'s end of answer'
 complete -c wattle -n "__fish_wattle_using_subcommand run" -l parse-special -d 'Take control tokens that are spelled out in the text as such'
 complete -c wattle -n "__fish_wattle_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
