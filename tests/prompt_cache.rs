@@ -47,13 +47,13 @@ fn text(n: u32) -> Vec<u32> {
     (0..n).map(|i| 3 + (7 * i + i * i / 11) % 200).collect()
 }
 
-/// Twenty tokens after `rest`, with their log-probabilities.
+/// Six tokens after `rest`, with their log-probabilities.
 fn answer(session: &mut Session<'_>, rest: &[u32]) -> Vec<Token> {
     let mut sampler = session
         .sampler(&SamplerOptions::greedy())
         .expect("a sampler");
     let options = GenerateOptions {
-        n: Some(20),
+        n: Some(6),
         logprobs: true,
         shift: None,
     };
@@ -68,10 +68,28 @@ fn answer(session: &mut Session<'_>, rest: &[u32]) -> Vec<Token> {
 #[test]
 fn a_restored_run_is_the_computed_one() {
     let folder = Folder::new("prompt-bits");
+    // The same prompt, a longer one, and others that begin alike, or shorter ones, or that do not.
+    let prompts = [
+        (230, 230, 210),
+        (300, 141, 140),
+        (210, 210, 140),
+        (300, 300, 210),
+        (211, 211, 210),
+        (100, 100, 70),
+        (230, 139, 70),
+        (230, 69, 0),
+        (5, 5, 0),
+    ];
     for name in MODELS {
         for isa in Isa::available() {
             let model = load(gguf(name), isa);
             for &cache_type in CacheType::ALL {
+                // Which passes are taken is decided above the kernels; their bits are for each of them to keep.
+                let some = match (isa == Isa::best(), cache_type) {
+                    (true, CacheType::Q8) => prompts.len(),
+                    (true, _) => 3,
+                    (false, _) => 1,
+                };
                 let path = folder.path.join("cache");
                 let _ = fs::remove_file(&path);
                 let mut first = session(&model, cache_type);
@@ -79,18 +97,7 @@ fn a_restored_run_is_the_computed_one() {
                 assert!(!cache.load(&mut first).expect("no file"), "{name}");
                 answer(&mut first, &text(230));
                 assert!(cache.save(&first, 230).expect("written"), "{name}");
-                // The same prompt, longer ones, shorter ones, and others that begin alike, or do not.
-                for (n, alike, known) in [
-                    (230, 230, 210),
-                    (300, 300, 210),
-                    (211, 211, 210),
-                    (210, 210, 140),
-                    (100, 100, 70),
-                    (230, 141, 140),
-                    (230, 139, 70),
-                    (230, 69, 0),
-                    (5, 5, 0),
-                ] {
+                for (n, alike, known) in prompts.into_iter().take(some) {
                     let mut prompt = text(n);
                     for id in &mut prompt[alike..] {
                         *id += 1;
