@@ -7,11 +7,14 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+use rustix::process::getpid;
+use rustix::thread::gettid;
 use wattle::load::{LoadOptions, Model};
 use wattle::model::{CacheType, Logits};
 use wattle::pool::Pool;
 
-/// Pieces of memory that were asked for, by any thread.
+/// Pieces of memory that were asked for, by any thread but the first, which is the harness's: where the test takes a minute, it says so, and
+/// asks for memory to say it.
 static ASKED: AtomicUsize = AtomicUsize::new(0);
 
 struct Counting;
@@ -20,7 +23,9 @@ struct Counting;
 // allocates nor unwinds. What is not defined here goes through `alloc` and `dealloc`.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ASKED.fetch_add(1, SeqCst);
+        if gettid() != getpid() {
+            ASKED.fetch_add(1, SeqCst);
+        }
         // SAFETY: the caller's promise on `layout` is passed on.
         unsafe { System.alloc(layout) }
     }
@@ -48,10 +53,16 @@ const MODELS: [&str; 5] = [
 
 #[test]
 fn a_pass_allocates_nothing() {
-    for file in MODELS {
-        passes(file, false, CacheType::Q8);
-        passes(file, false, CacheType::F16);
-        passes(file, true, CacheType::F32);
+    // A single test may run on the first thread.
+    let test = std::thread::spawn(|| {
+        for file in MODELS {
+            passes(file, false, CacheType::Q8);
+            passes(file, false, CacheType::F16);
+            passes(file, true, CacheType::F32);
+        }
+    });
+    if let Err(payload) = test.join() {
+        std::panic::resume_unwind(payload);
     }
 }
 
