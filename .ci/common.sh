@@ -46,6 +46,12 @@ tests() {
     [ "$status" = 0 ] || fail "exit code $status: $*"
 }
 
+# The tests that run kernels or a model, for which alone two CPUs of a family differ, as cargo test wants them.
+multiplying=(--lib)
+for test in kernels/tests/*.rs tests/{hf,tiny,coarse,demo,no_alloc,pack_cache,prompt_cache,cli_samples,cli_doctor}.rs; do
+    multiplying+=(--test "$(basename "$test" .rs)")
+done
+
 tiny=tests/data/tiny-chat.gguf
 # greedy_text COMMAND...: what a wattle (behind its emulator, if any) writes after a prompt, always choosing the likeliest token.
 run_flags=() # more flags
