@@ -48,7 +48,7 @@ impl Sample {
     }
 }
 
-/// The answers to one prompt; see the [module](self).
+/// The answers to one prompt, drawn in one batch; each is the one that its sampler draws alone.
 #[derive(Debug)]
 pub struct Samples<'a, 'm> {
     session: &'a mut Session<'m>,

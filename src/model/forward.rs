@@ -43,7 +43,7 @@ impl Transformer {
         self.pass_of(pool, tokens, state, want, Some(watch))
     }
 
-    /// Runs one token of each of several sequences, at most [`TOGETHER`], through the buffers of `state`, whose own
+    /// Runs one token of each of several sequences, at most eight, through the buffers of `state`, whose own
     /// sequence has no part in it, and appends it there. Weights are read once for all of them.
     ///
     /// Returns the logits after each token, `(sequences, n_vocab)`: those of a pass of each sequence alone, bit for bit.

@@ -17,7 +17,7 @@ use crate::error::Result;
 /// What tells the sequences of different models apart: layers, numbers of a cache row, widths of the stream and of the logits.
 pub(crate) type Shape = [usize; 4];
 
-/// Tokens seen so far, as the model remembers them; see the [module](self).
+/// Tokens seen so far, as the model remembers them: memory alone, which branches share.
 #[derive(Debug)]
 pub struct Sequence {
     pub(crate) caches: Vec<Cache>,

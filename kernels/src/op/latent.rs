@@ -12,7 +12,7 @@
 //!   scales  [one for each 128 of c, one for r][64 tokens]
 //! ```
 //!
-//! Bytes carry `Simd::BIAS` where the products want one. On every byte of this [`rows`], [`query`] and [`attend`] agree.
+//! Bytes carry `Simd::BIAS` where the products want one. On every byte of this [`store`], [`query`] and [`attend`] agree.
 //!
 //! **Scores.** A query is quantised alike, in 128s with f32 scales, its rotary part in two planes. With `Q` for the int8 of a query,
 //! and the softmax's factor in its scales,

@@ -7,7 +7,7 @@ use crate::op::stream::{BLOCK, COLUMNS, Span, carry, state_len};
 use crate::simd::{Simd, SimdOp, each};
 
 /// Carries the states of some columns over the first `n` tokens of a block, over values of [`Shape::mixed`] numbers (see
-/// [`stream`](super::stream)).
+/// [`stream`](crate::stream)).
 ///
 /// # Panics
 /// If the lengths do not fit each other.
