@@ -47,6 +47,9 @@ fn every_sample_is_the_answer_of_its_seed() {
         };
         let group = run(&["--samples", "11", "--seed", "5"]);
         assert_eq!(group.code, Some(0), "{group:?}");
+        // Read once for several samples: as many bytes as for each alone would be a rate that no memory has.
+        assert!(group.stderr.contains("tok/s"), "{group:?}");
+        assert!(!group.stderr.contains("GB/s"), "{group:?}");
         let samples = lines(&group);
         assert_eq!(samples.len(), 11, "{model}");
         for (i, sample) in samples.iter().enumerate() {

@@ -74,10 +74,8 @@ impl<'m> Session<'m> {
         progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Samples<'a, 'm>> {
         check_prompt(self, prompt)?;
-        let mut speed = Speed {
-            bytes_per_token: self.bytes_per_token(),
-            ..Speed::default()
-        };
+        // Samples share a read of the weights, and of the experts some of it: what one token reads is not known.
+        let mut speed = Speed::default();
         let samples = samplers.into_iter().map(|mut sampler| {
             prompt.iter().for_each(|&id| sampler.accept(id));
             Sample {
