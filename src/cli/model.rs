@@ -138,11 +138,6 @@ impl ModelArgs {
                 ..LoadOptions::default()
             },
         )?;
-        if self.coarse && !model.transformer().in_pieces() {
-            say(format_args!(
-                "wattle: note: --coarse changes nothing on this CPU, which has no faster product for it"
-            ));
-        }
         model.pool().confine_caller();
         Ok(model)
     }
@@ -217,7 +212,7 @@ impl ModelArgs {
     }
 }
 
-/// Loads the model at `path`, or the one in the box, which is said on stderr then. So is what became of its packed weights.
+/// Loads the model at `path`, or the one in the box, which is said on stderr then. So is what became of its packed weights, and of `--coarse`.
 pub(crate) fn load(path: Option<&Path>, options: &LoadOptions) -> Result<Model> {
     let name = path.unwrap_or(Path::new(demo::NAME));
     let _shown = progress::Spinner::new(format!("loading {}", name.display()));
@@ -232,6 +227,11 @@ pub(crate) fn load(path: Option<&Path>, options: &LoadOptions) -> Result<Model> 
             model
         }
     };
+    if options.coarse && !model.transformer().in_pieces() {
+        say(format_args!(
+            "wattle: note: --coarse changes nothing on this CPU, which has no faster product for it"
+        ));
+    }
     if let Some(cache) = model.pack_cache() {
         for fault in &cache.faults {
             say(format_args!("wattle: warning: {fault}"));
